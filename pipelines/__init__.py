@@ -1,0 +1,1 @@
+"""What the stages do, on torch tensors, without ComfyUI."""

@@ -1,0 +1,1 @@
+"""ISOMER: a mesh from the normals and masks of a few views by optimisation with continuous remeshing."""

@@ -1,0 +1,1 @@
+"""Meshes: the data type, files, repair, simplification, unwrapping, baking and reports."""

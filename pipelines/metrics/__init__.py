@@ -1,0 +1,1 @@
+"""How good a mesh or an image is."""

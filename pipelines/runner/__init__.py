@@ -1,0 +1,1 @@
+"""Running graphs on a ComfyUI server without a browser."""

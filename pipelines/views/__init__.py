@@ -1,0 +1,1 @@
+"""Cameras, rigs, bundle images and the views they hold."""

@@ -1,0 +1,49 @@
+"""What is known of one object from the cameras of a rig."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+import torch
+
+from ..errors import Bundle3DError
+from .rig import Rig
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """Aligned images of one object, all float32 in the order of ``rig``.
+
+    ``rgb`` (V, H, W, 3) sRGB on white; ``normal`` (V, H, W, 3) unit world vectors, zero outside the mask; ``mask``
+    (V, H, W) in [0, 1]; ``coord`` (V, H, W, 3) world positions, where known.
+
+    Raises Bundle3DError where shapes disagree.
+    """
+
+    rgb: torch.Tensor
+    normal: torch.Tensor
+    mask: torch.Tensor
+    rig: Rig
+    coord: Optional[torch.Tensor] = None
+
+    def __post_init__(self) -> None:
+        views, height, width = self.mask.shape
+        for name, image in (("rgb", self.rgb), ("normal", self.normal), ("coord", self.coord)):
+            if image is not None and image.shape != (views, height, width, 3):
+                raise Bundle3DError(
+                    f"Expected {name} of shape {(views, height, width, 3)} beside a mask of {(views, height, width)}, "
+                    f"but got {tuple(image.shape)}; give every view the same size."
+                )
+        if views != len(self.rig):
+            raise Bundle3DError(f"Expected one view per camera of the rig ({len(self.rig)}), but got {views} views.")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a view in pixels."""
+        return self.mask.shape[1], self.mask.shape[2]
+
+    def to(self, device: torch.device | str) -> "ViewSet":
+        """The same views on another device."""
+        coord = None if self.coord is None else self.coord.to(device)
+        return ViewSet(self.rgb.to(device), self.normal.to(device), self.mask.to(device), self.rig, coord)
