@@ -1,0 +1,102 @@
+"""What all compiled kernels share: the numba decorator, its cache folder, and the pool of threads that runs them.
+
+Kernels hold no interpreter lock and are single-threaded; parallelism is one job per independent piece of the output in
+one pool of threads for the whole process (numba's own parallel layer aborts when two Python threads enter it, see
+specs/kernels.md section 8). A missing numba only selects the slower torch twins.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, Iterable, Optional, TypeVar
+
+import torch
+
+from ..errors import Bundle3DError
+
+try:
+    import numba
+    from numba.core import config as _numba_config
+
+    HAVE_NUMBA = True
+except ImportError:
+    HAVE_NUMBA = False
+
+BACKENDS = ("auto", "numba", "torch")
+CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
+
+_pool: Optional[ThreadPoolExecutor] = None
+_pool_lock = threading.Lock()
+_worker = threading.local()
+
+
+def kernel(function: Function) -> Function:
+    """Compile a plain-loop function on first use, without the interpreter lock, and keep the machine code on disk.
+
+    The machine code goes to ``.numba_cache`` in the pack's folder, to numba's user cache where that folder cannot be
+    written, and to NUMBA_CACHE_DIR where the user has set it. Without numba the function stays interpreted.
+    """
+    if not HAVE_NUMBA:
+        return function
+    # numba chooses the folder while decorating; restoring it keeps other packages' kernels out of ours
+    chosen = _numba_config.CACHE_DIR
+    _numba_config.CACHE_DIR = chosen or str(CACHE_FOLDER)
+    try:
+        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    finally:
+        _numba_config.CACHE_DIR = chosen
+
+
+def resolve_backend(backend: str, tensor: torch.Tensor) -> str:
+    """``"numba"`` or ``"torch"``: "auto" takes numba for float32 (or integer) tensors on the CPU where numba is there.
+
+    Raises Bundle3DError for an unknown name, and for "numba" without numba or with a tensor that is not on the CPU.
+    """
+    if backend not in BACKENDS:
+        raise Bundle3DError(f"Expected the backend to be one of {', '.join(BACKENDS)}, but got {backend!r}; use auto.")
+    on_cpu = tensor.device.type == "cpu"
+    if backend == "auto":
+        exact = tensor.dtype == torch.float32 or not tensor.is_floating_point()
+        return "numba" if HAVE_NUMBA and on_cpu and exact else "torch"
+    if backend == "numba" and not HAVE_NUMBA:
+        raise Bundle3DError("Expected numba for the numba backend, but it is not installed; install numba or use auto.")
+    if backend == "numba" and not on_cpu:
+        raise Bundle3DError(f"Expected CPU tensors for the numba backend, but got {tensor.device.type}; use auto.")
+    return backend
+
+
+def thread_count() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_jobs(function: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]) -> list[Result]:
+    """Call ``function(*job)`` for every job in the shared pool and return the results in the order of the jobs.
+
+    Jobs should spend their time in kernels. A job that calls this again runs its own jobs one after the other. The
+    first exception of a job is raised.
+    """
+    listed = list(jobs)
+    if len(listed) < 2 or getattr(_worker, "busy", False):
+        return [function(*job) for job in listed]
+    return list(_shared_pool().map(lambda job: function(*job), listed))
+
+
+def _shared_pool() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(thread_count(), thread_name_prefix="kernels", initializer=_mark_worker)
+        return _pool
+
+
+def _mark_worker() -> None:
+    _worker.busy = True

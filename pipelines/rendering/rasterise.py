@@ -1,0 +1,65 @@
+"""Which triangle every pixel shows: face, perspective-correct barycentrics and depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import Bundle3DError
+from .kernels import resolve_backend
+from .rasterise_numba import rasterise_numba
+from .rasterise_torch import rasterise_torch
+from .screen import to_screen
+
+LARGEST_SIZE = 16384
+
+
+@dataclass(frozen=True)
+class Fragments:
+    """What the pixels of V views show.
+
+    ``face`` (V, H, W) int32, -1 where empty; ``barycentric`` (V, H, W, 3) float32, perspective-correct, zero where
+    empty; ``depth`` (V, H, W) float32 NDC z in [-1, 1], 1 where empty.
+    """
+
+    face: torch.Tensor
+    barycentric: torch.Tensor
+    depth: torch.Tensor
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """(V, H, W) bool, true where a face is visible."""
+        return self.face >= 0
+
+
+def check_geometry(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int) -> None:
+    """Raise Bundle3DError unless clip is (V, N, 4), faces are (M, 3) indices into N, and the size can be drawn."""
+    if clip.ndim != 3 or clip.shape[2] != 4 or not clip.is_floating_point():
+        raise Bundle3DError(f"Expected clip coordinates (V, N, 4), but got {tuple(clip.shape)}; use Rig.clip.")
+    if faces.ndim != 2 or faces.shape[1] != 3:
+        raise Bundle3DError(f"Expected faces of shape (M, 3), but got {tuple(faces.shape)}; triangulate the mesh.")
+    if faces.numel() and (int(faces.min()) < 0 or int(faces.max()) >= clip.shape[1]):
+        raise Bundle3DError(
+            f"Expected face indices in 0..{clip.shape[1] - 1}, but got {int(faces.min())}..{int(faces.max())}; "
+            "use the faces that belong to these vertices."
+        )
+    if not (1 <= height <= LARGEST_SIZE and 1 <= width <= LARGEST_SIZE):
+        raise Bundle3DError(f"Expected an image size in 1..{LARGEST_SIZE}, but got {height} x {width}; choose a smaller one.")
+
+
+@torch.no_grad()
+def rasterise(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, backend: str = "auto") -> Fragments:
+    """Rasterise both sides of ``faces`` (M, 3) at clip coordinates ``clip`` (V, N, 4) (OpenGL: y up, visible z in -w..w).
+
+    Vertices are snapped to 1/256 pixel; a pixel belongs to a triangle if its centre is inside, or on a top or left edge.
+    The nearest face wins, then the one of lower index. Triangles that cross the near plane or reach behind the camera
+    are clipped, whatever lies beyond the far plane or is not finite is dropped. Not differentiable. Source:
+    specs/kernels.md section 2.
+    """
+    check_geometry(clip, faces, height, width)
+    chosen = resolve_backend(backend, clip)
+    screen = to_screen(clip, faces.long(), height, width)
+    if chosen == "numba":
+        return Fragments(*rasterise_numba(clip.float().contiguous(), faces.int().contiguous(), screen, height, width))
+    return Fragments(*rasterise_torch(clip, faces.long(), screen, height, width))
