@@ -1,0 +1,50 @@
+"""The ComfyUI face of Bundle3D: thin V3 nodes, one file per stage."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import examples
+
+logger = logging.getLogger(__name__)
+
+NODE_FILES = (
+    "load_mesh",
+    "convert_mesh",
+    "render_bundle",
+    "split_bundle",
+    "join_bundle",
+    "inspect_bundle",
+    "isomer",
+    "bake_texture",
+    "mesh_report",
+    "turntable",
+    "save_mesh",
+)
+
+
+def load_nodes(file: str) -> list[type[io.ComfyNode]]:
+    """The nodes that a file of this folder lists in ``NODES``, each with its schema checked."""
+    nodes: list[type[io.ComfyNode]] = list(importlib.import_module(f".{file}", __name__).NODES)
+    for node in nodes:
+        node.GET_SCHEMA()
+    return nodes
+
+
+class Bundle3DExtension(ComfyExtension):
+    """Registers the nodes; a file that fails to load costs its own nodes only."""
+
+    async def on_load(self) -> None:
+        examples.install()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        nodes: list[type[io.ComfyNode]] = []
+        for file in NODE_FILES:
+            try:
+                nodes += load_nodes(file)
+            except Exception:
+                logger.exception("Bundle3D: the nodes of nodes/%s.py are not available", file)
+        return nodes

@@ -1,0 +1,108 @@
+"""Render Bundle: from meshes to bundle images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.meshes.mesh import Mesh
+from ..pipelines.meshes.normalise import normalise
+from ..pipelines.rendering.render_mesh import render_views
+from ..pipelines.views.bundle import join_bundle
+from ..pipelines.views.rig import Rig
+from ..pipelines.views.view_set import ViewSet
+from . import interop
+from .compute import as_output, compute_device, within_memory
+from .progress import NodeProgress
+from .rigs import chosen_rig, rig_inputs
+from .sockets import ViewBatch, Views, mesh_input
+
+MODES = ("shaded", "unlit", "clay")
+
+
+class Bundle3D_RenderBundle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Bundle3D_RenderBundle",
+            display_name="Render Bundle",
+            category="Bundle3D/views",
+            description="Renders a mesh into a 3D bundle image: its views in colour over its normals.",
+            search_aliases=["mesh to bundle", "multi view render", "render normals", "mesh to image", "kiss3dgen"],
+            inputs=[
+                mesh_input("mesh", "The meshes to render. A batch gives a batch of bundles."),
+                io.Int.Input("tile_size", default=512, min=64, max=2048, step=64, tooltip="Side of a square tile, in pixels."),
+                io.Combo.Input(
+                    "shading",
+                    options=list(MODES),
+                    default="unlit",
+                    tooltip="unlit: the base colour as it is, best for texturing again. shaded: with light, as generators "
+                    "expect it. clay: grey, shape only.",
+                ),
+                io.Boolean.Input(
+                    "normalise",
+                    default=True,
+                    tooltip="Move the mesh to the centre and scale its longest side to the size below. Off: the mesh must lie "
+                    "within -1 to 1 already.",
+                ),
+                io.Float.Input(
+                    "size",
+                    default=2.0,
+                    min=0.1,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="Longest side of the normalised mesh. 2.0 fills the space; Kiss3DGen's own renderer uses 1.8.",
+                    advanced=True,
+                ),
+                io.Float.Input(
+                    "turn",
+                    default=0.0,
+                    min=-180.0,
+                    max=180.0,
+                    step=1.0,
+                    tooltip="Turns the mesh about its vertical axis, in degrees, so that its front faces the first camera.",
+                ),
+                io.Boolean.Input(
+                    "coordinates",
+                    default=False,
+                    tooltip="Add a third row that holds world coordinates as colours.",
+                    advanced=True,
+                ),
+                *rig_inputs(),
+            ],
+            outputs=[
+                io.Image.Output("bundle", display_name="bundle", tooltip="The bundle images."),
+                Views.Output("views", display_name="views", tooltip="The views with their cameras, for the other nodes."),
+                io.Mask.Output("mask", display_name="mask", tooltip="Where the object is, view after view."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        mesh: Any,
+        tile_size: int,
+        shading: str,
+        normalise: bool,
+        size: float,
+        turn: float,
+        coordinates: bool,
+        rig: str,
+        orbit_views: int,
+        orbit_elevation: float,
+        orbit_distance: float,
+        orbit_fov: float,
+    ) -> io.NodeOutput:
+        cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
+        progress, meshes, items = NodeProgress(), interop.accept(mesh), []
+        for done, item in enumerate(meshes, start=1):
+            placed = _placed(item, size if normalise else None, turn)
+            items.append(_rendered(placed, cameras, tile_size, shading, coordinates))
+            progress(done, len(meshes), lambda: join_bundle(items[-1]))
+        return io.NodeOutput(
+            as_output(torch.stack([join_bundle(item) for item in items])),
+            ViewBatch(tuple(items)),
+            as_output(torch.cat([item.mask for item in items])),
+        )

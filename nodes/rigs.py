@@ -1,0 +1,68 @@
+"""The choice of cameras that the nodes around bundle images offer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..pipelines.views.bundle import COLUMNS
+from ..pipelines.views.rig import NAMED_RIGS, Rig, named_rig, orbit
+
+ORBIT = "orbit"
+BUNDLE_RIGS = [name for name in NAMED_RIGS if len(named_rig(name)) in COLUMNS]
+
+
+def rig_inputs() -> list[Any]:
+    """The widgets of ``chosen_rig``, in its order."""
+    return [
+        io.Combo.Input(
+            "rig",
+            options=[*BUNDLE_RIGS, ORBIT],
+            default="kiss3dgen",
+            tooltip="The cameras, one per column. kiss3dgen: front, left, back and right at 5 degrees of elevation. "
+            "orbit: equal steps around the object, set by the four values below.",
+        ),
+        io.Int.Input(
+            "orbit_views",
+            default=6,
+            min=COLUMNS[0],
+            max=COLUMNS[-1],
+            tooltip="Number of views of the rig orbit.",
+            advanced=True,
+        ),
+        io.Float.Input(
+            "orbit_elevation",
+            default=5.0,
+            min=-80.0,
+            max=80.0,
+            step=0.5,
+            tooltip="How far the cameras of the rig orbit look down on the object, in degrees.",
+            advanced=True,
+        ),
+        io.Float.Input(
+            "orbit_distance",
+            default=4.5,
+            min=1.8,
+            max=100.0,
+            step=0.05,
+            tooltip="Distance of the cameras of the rig orbit from the centre of the object, which spans -1 to 1.",
+            advanced=True,
+        ),
+        io.Float.Input(
+            "orbit_fov",
+            default=30.0,
+            min=1.0,
+            max=120.0,
+            step=0.5,
+            tooltip="Vertical field of view of the cameras of the rig orbit, in degrees.",
+            advanced=True,
+        ),
+    ]
+
+
+def chosen_rig(rig: str, orbit_views: int, orbit_elevation: float, orbit_distance: float, orbit_fov: float) -> Rig:
+    """The named rig, or an orbit of the given cameras."""
+    if rig == ORBIT:
+        return orbit(orbit_views, orbit_elevation, orbit_distance, orbit_fov)
+    return named_rig(rig)

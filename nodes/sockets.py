@@ -1,0 +1,74 @@
+"""What flows between nodes: the sockets, and the values behind our own one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.errors import Bundle3DError
+from ..pipelines.views.view_set import ViewSet
+
+First = TypeVar("First")
+Second = TypeVar("Second")
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """A batch of view sets, the value at a BUNDLE3D_VIEWS socket."""
+
+    items: tuple[ViewSet, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[ViewSet]:
+        return iter(self.items)
+
+    def _comfy_cache_tensors(self) -> list[torch.Tensor]:
+        """The tensors that ComfyUI's cache has to count."""
+        images = [image for views in self.items for image in (views.rgb, views.normal, views.mask, views.coord)]
+        return [image for image in images if image is not None]
+
+
+Views = io.Custom("BUNDLE3D_VIEWS")  # carries a ViewBatch
+
+FILE_3D_TYPES = ("File3DGLB", "File3DGLTF", "File3DOBJ", "File3DPLY", "File3DSTL", "File3DAny")
+
+
+def mesh_input(id: str, tooltip: str, optional: bool = False) -> io.MultiType.Input:
+    """A socket that takes a mesh in every form that ComfyUI and common packs pass it in."""
+    files = [getattr(io, name) for name in FILE_3D_TYPES if hasattr(io, name)]
+    types = [io.Mesh, *files, io.Custom("TRIMESH")]
+    return io.MultiType.Input(id, types=types, tooltip=tooltip, optional=optional)
+
+
+def mesh_outputs() -> list[Any]:
+    """The two outputs in which every node hands on its meshes; ``interop.emit`` makes their values."""
+    return [
+        io.Mesh.Output("mesh", display_name="mesh", tooltip="The mesh, or the batch of meshes."),
+        io.File3DGLB.Output(
+            "model_3d",
+            display_name="model_3d",
+            tooltip="The same as GLB files with all materials, one per mesh, for Preview 3D and Save 3D Model.",
+            is_output_list=True,
+        ),
+    ]
+
+
+def paired(first: Sequence[First], second: Sequence[Second] | None, what: str) -> list[tuple[First, Second | None]]:
+    """Items of two batches that belong together; a batch of one, or none at all, goes with every item of the other.
+
+    ``what`` tells in the refusal what the batches hold, such as "views and meshes".
+    """
+    partners: Sequence[Second | None] = (None,) if second is None else second
+    count = max(len(first), len(partners))
+    if len(first) not in (1, count) or len(partners) not in (1, count):
+        raise Bundle3DError(
+            f"Expected batches of the same size, or one item in either, but got {what} in batches of {len(first)} and "
+            f"{len(partners)}; give one for each."
+        )
+    return [(first[i % len(first)], partners[i % len(partners)]) for i in range(count)]
