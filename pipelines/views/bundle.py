@@ -6,7 +6,6 @@ Source: specs/kiss3dgen.md sections 1.1 to 1.4.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 
@@ -24,14 +23,14 @@ COORD_ROW = 2
 
 @dataclass(frozen=True)
 class BundleLayout:
-    """``rows`` (RGB, normals, and with three rows world coordinates) of ``columns`` views, each ``tile`` pixels square."""
+    """``rows`` (RGB, normals and, with three rows, world coordinates) of ``columns`` views of ``tile`` pixels square."""
 
     rows: int
     columns: int
     tile: int
 
     @classmethod
-    def of(cls, height: int, width: int, columns: int = 4) -> "BundleLayout":
+    def of(cls, height: int, width: int, columns: int = 4) -> BundleLayout:
         """The layout of an image of that size with that many views. Raises Bundle3DError where none fits."""
         if columns not in COLUMNS:
             raise Bundle3DError(
@@ -43,7 +42,7 @@ class BundleLayout:
         if (rows * tile, columns * tile) != (height, width) or rows not in ROWS:
             raise Bundle3DError(
                 f"Expected a bundle of 2 or 3 rows by {columns} columns of square tiles, such as {columns * 512}x1024, "
-                f"but got an image of {width}x{height}; crop or resize it, or choose a rig with another number of views."
+                f"but got an image of {width}x{height}; resize it, or choose a rig with another number of views."
             )
         if tile not in TILE_SIZES:
             raise Bundle3DError(
@@ -67,11 +66,11 @@ class BundleLayout:
         return tiles.transpose(1, 2).reshape(*self.size, tiles.shape[-1])
 
 
-def split_bundle(image: torch.Tensor, rig: Optional[Rig] = None, soft: bool = True) -> ViewSet:
+def split_bundle(image: torch.Tensor, rig: Rig | None = None, soft: bool = True) -> ViewSet:
     """The views in a bundle ``image`` (H, W, 3) in [0, 1] that was seen by ``rig`` (absent: kiss3dgen).
 
-    The mask comes from the length of the normals (spec 1.4). With ``soft`` it holds, at the rim of an antialiased image,
-    the share of each pixel that the object covers, and normals are decoded free of the white that was mixed in; a
+    The mask comes from the length of the normals (spec 1.4). With ``soft`` it holds, at the rim of an antialiased
+    image, the share of each pixel that the object covers, and normals are decoded free of the white that was mixed in; a
     hard-edged image keeps its mask of 0 and 1 either way. Coordinates are decoded from (p + 1) / 2.
 
     Raises Bundle3DError for other sizes and for values that are not finite.
@@ -81,7 +80,9 @@ def split_bundle(image: torch.Tensor, rig: Optional[Rig] = None, soft: bool = Tr
     rig = rig or named_rig("kiss3dgen")
     layout = BundleLayout.of(image.shape[0], image.shape[1], len(rig))
     if not bool(torch.isfinite(image).all()):
-        raise Bundle3DError("Expected finite pixel values, but some are NaN or infinite; check where the image is made.")
+        raise Bundle3DError(
+            "Expected finite pixel values, but some are NaN or infinite; check where the image is made."
+        )
     tiles = layout.split(image.float().clamp(0.0, 1.0))
     rgb, colors = tiles[0].contiguous(), tiles[1].contiguous()
     mask = mask_from_normals(colors)

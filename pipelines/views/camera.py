@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 
@@ -29,8 +28,8 @@ class Camera:
     azimuth: float
     elevation: float = 0.0
     distance: float = 4.5
-    fov: Optional[float] = None
-    half_height: Optional[float] = None
+    fov: float | None = None
+    half_height: float | None = None
     target: tuple[float, float, float] = (0.0, 0.0, 0.0)
     near: float = 0.1
     far: float = 1000.0

@@ -50,7 +50,7 @@ def unmix_white(colors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 
 def _coverage_by_neighbours(colors: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Coverage if each pixel mixes white with the mean colour of the ``inside`` pixels around it, and where that is known."""
+    """Coverage if pixels mix white with the mean colour of the ``inside`` pixels nearby, and where that is known."""
     planes = torch.cat((colors * inside[..., None], inside[..., None]), dim=-1).permute(0, 3, 1, 2)
     sums = avg_pool2d(planes, 5, stride=1, padding=2, count_include_pad=True).permute(0, 2, 3, 1)
     share = sums[..., -1:]
@@ -61,7 +61,7 @@ def _coverage_by_neighbours(colors: torch.Tensor, inside: torch.Tensor) -> tuple
 
 
 def _coverage_by_length(normals: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
-    """The coverage at which the unmixed normal has length one: of the two, the one nearer to ``guess``; of none, ``guess``.
+    """The coverage at which the unmixed normal has length one: of two, the one nearer to ``guess``; of none, ``guess``.
 
     With s the decoded colour, w = (1, 1, 1) and b = 1 - a:  |s - b w| = 1 - b  gives
     2 b^2 - 2 b (s.w - 1) + |s|^2 - 1 = 0.

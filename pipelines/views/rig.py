@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Callable, Iterator
 
 import torch
 
@@ -31,7 +31,7 @@ class Rig:
     def __getitem__(self, index: int) -> Camera:
         return self.cameras[index]
 
-    def at_distance(self, distance: float) -> "Rig":
+    def at_distance(self, distance: float) -> Rig:
         """The same cameras at another distance from the object."""
         return replace(self, cameras=tuple(replace(camera, distance=distance) for camera in self.cameras))
 

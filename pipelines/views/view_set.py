@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import torch
 
@@ -25,7 +24,7 @@ class ViewSet:
     normal: torch.Tensor
     mask: torch.Tensor
     rig: Rig
-    coord: Optional[torch.Tensor] = None
+    coord: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         views, height, width = self.mask.shape
@@ -43,7 +42,7 @@ class ViewSet:
         """Height and width of a view in pixels."""
         return self.mask.shape[1], self.mask.shape[2]
 
-    def to(self, device: torch.device | str) -> "ViewSet":
+    def to(self, device: torch.device | str) -> ViewSet:
         """The same views on another device."""
         coord = None if self.coord is None else self.coord.to(device)
         return ViewSet(self.rgb.to(device), self.normal.to(device), self.mask.to(device), self.rig, coord)

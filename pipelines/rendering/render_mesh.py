@@ -1,0 +1,123 @@
+"""Pictures of a mesh: shaded, unlit, clay, matte, normals or depth.
+
+Source: specs/kiss3dgen.md sections 1.3 and 4.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ..errors import Bundle3DError
+from ..meshes.mesh import Mesh
+from ..progress import Progress, silent
+from ..views.normals import encode_normals
+from ..views.rig import Rig
+from .buffers import BufferRenderer, Buffers, Shader
+from .color import linear_to_srgb
+from .environment import studio
+from .materials import plain
+from .shading import Surface, shade
+
+# "matte" is "shaded" with every material as a rough dielectric: what the bundle checkpoints were shown.
+MODES = ("shaded", "unlit", "clay", "normal", "depth", "matte")
+CLAY_COLOR = 0.55
+DARKEST_DEPTH = 0.15
+LARGEST_SUPERSAMPLE = 8
+
+
+def render_mesh(
+    mesh: Mesh,
+    rig: Rig,
+    height: int,
+    width: int,
+    mode: str = "shaded",
+    supersample: int = 2,
+    background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    progress: Progress = silent,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures (V, H, W, 3) sRGB on ``background`` and coverage (V, H, W) of ``mesh`` in its local frame.
+
+    ``mode``: shaded (split-sum physically based, in the studio environment), unlit (base colour), clay (grey, same
+    light), matte (base colour as a rough dielectric), normal (bundle encoding), depth (near white to far dark, one
+    scale for all views). Raises Bundle3DError for an unknown mode.
+    """
+    views = render_buffers(mesh, rig, height, width, mode, supersample, progress)
+    alpha = torch.stack([view.alpha for view in views])
+    if mode == "normal":
+        color = encode_normals(torch.stack([view.normal for view in views]), rig)
+    elif mode == "depth":
+        color = _depth_pictures(views, rig)
+    else:
+        color = linear_to_srgb(torch.stack([view.color for view in views]))
+    return color * alpha[..., None] + color.new_tensor(background) * (1.0 - alpha[..., None]), alpha
+
+
+def render_buffers(
+    mesh: Mesh,
+    rig: Rig,
+    height: int,
+    width: int,
+    mode: str = "shaded",
+    supersample: int = 2,
+    progress: Progress = silent,
+) -> list[Buffers]:
+    """Linear colour, world normals, positions and coverage per camera of ``rig``; see ``render_mesh``."""
+    if mode not in MODES:
+        raise Bundle3DError(f"Expected one of the modes {', '.join(MODES)}, but got {mode!r}; choose one of them.")
+    if not 1 <= supersample <= LARGEST_SUPERSAMPLE:
+        raise Bundle3DError(f"Expected supersampling of 1 to {LARGEST_SUPERSAMPLE}, but got {supersample}; try 2.")
+    if not mesh.faces.shape[0]:
+        raise Bundle3DError("Expected a mesh with faces, but it has none; load or reconstruct another mesh.")
+    renderer = BufferRenderer(mesh, _SHADERS[mode])
+    views = []
+    for index, camera in enumerate(rig):
+        view = renderer.render(camera, height, width, supersample)
+        views.append(view)
+        progress(index + 1, len(rig), lambda view=view: _preview(view))  # type: ignore[misc]
+    return views
+
+
+def _preview(view: Buffers) -> torch.Tensor:
+    alpha = view.alpha[..., None]
+    return linear_to_srgb(view.color) * alpha + 1.0 - alpha
+
+
+def _shade(surface: Surface, normals: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    return shade(surface, normals, views, studio())
+
+
+def _clay(surface: Surface, normals: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    return shade(plain(surface, CLAY_COLOR), normals, views, studio())
+
+
+def _matte(surface: Surface, normals: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    return shade(plain(surface), normals, views, studio())
+
+
+def _base_color(surface: Surface, normals: torch.Tensor, views: torch.Tensor) -> torch.Tensor:
+    return surface.base_color
+
+
+_SHADERS: dict[str, Shader] = {
+    "shaded": _shade,
+    "unlit": _base_color,
+    "clay": _clay,
+    "normal": _base_color,
+    "depth": _base_color,
+    "matte": _matte,
+}
+
+
+def _depth_pictures(views: list[Buffers], rig: Rig) -> torch.Tensor:
+    """Grey (V, H, W, 3): white at the nearest point of all views, DARKEST_DEPTH at the farthest."""
+    depths = []
+    for view, camera in zip(views, rig):
+        toward = camera.rotation()[2].to(view.position)
+        depths.append(((camera.eye().to(view.position) - view.position) * toward).sum(-1))
+    depth = torch.stack(depths)
+    shown = depth[torch.stack([view.alpha for view in views]) > 0.0]
+    if not shown.numel():
+        return torch.zeros(*depth.shape, 3, device=depth.device)
+    near, far = shown.min(), shown.max()
+    grey = 1.0 - (1.0 - DARKEST_DEPTH) * (depth - near) / (far - near).clamp(min=1e-9)
+    return grey.clamp(0.0, 1.0)[..., None].expand(*depth.shape, 3)
