@@ -1,0 +1,48 @@
+"""Shows a folder at a second place without copying it, on every operating system."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def link_folder(target: Path, link: Path) -> None:
+    """Makes ``link`` show the folder ``target``: a symbolic link, or a junction on Windows, where links need rights."""
+    if is_link(link):
+        remove_link(link)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if os.name == "nt":
+        import _winapi
+
+        _winapi.CreateJunction(str(target.resolve()), str(link))
+    else:
+        link.symlink_to(target.resolve(), target_is_directory=True)
+
+
+def is_link(path: Path) -> bool:
+    """Whether the path is a symbolic link or a junction."""
+    try:
+        os.readlink(path)
+    except OSError:
+        return False
+    return True
+
+
+def remove_link(link: Path) -> None:
+    """Removes the link and leaves what it shows alone."""
+    if os.name == "nt" and link.is_dir():
+        link.rmdir()
+    else:
+        link.unlink()
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder and never follows a link or junction inside it."""
+    for directory, names, _ in os.walk(folder, followlinks=False):
+        for name in list(names):
+            path = Path(directory) / name
+            if is_link(path):
+                remove_link(path)
+                names.remove(name)
+    shutil.rmtree(folder, ignore_errors=True)
