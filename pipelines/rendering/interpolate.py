@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from ..errors import Bundle3DError
 from .barycentrics import covered_barycentrics
+from .barycentrics_numba import fill_attributes, pull_pixels
+from .kernels import bands, resolve_backend, run_jobs
 from .rasterise import Fragments
+
+Array = np.ndarray
 
 
 def check_attributes(attributes: torch.Tensor, clip: torch.Tensor) -> None:
@@ -20,18 +28,90 @@ def check_attributes(attributes: torch.Tensor, clip: torch.Tensor) -> None:
 
 
 def interpolate(
-    attributes: torch.Tensor, clip: torch.Tensor, faces: torch.Tensor, fragments: Fragments
+    attributes: torch.Tensor, clip: torch.Tensor, faces: torch.Tensor, fragments: Fragments, backend: str = "auto"
 ) -> torch.Tensor:
     """Perspective-correct attributes (V, H, W, C) of ``attributes`` (N, C) or (V, N, C), zero where empty.
 
-    Differentiable in the attributes and in ``clip`` (V, N, 4), for the pixels' given faces.
+    Differentiable in the attributes and in ``clip`` (V, N, 4), for the pixels' given faces. Raises Bundle3DError for
+    attributes of another shape.
     """
     check_attributes(attributes, clip)
+    exact = attributes if clip.dtype == torch.float32 else clip
+    if resolve_backend(backend, exact) == "numba":
+        image: torch.Tensor = Interpolation.apply(
+            attributes.float().contiguous(), clip.float().contiguous(), faces.int().contiguous(), fragments.face
+        )
+        return image
     pixel, corner, weights = covered_barycentrics(clip, faces.long(), fragments.face)
     if attributes.ndim == 2:
         corner = corner % clip.shape[1]
     channels = attributes.shape[-1]
     values = attributes.reshape(-1, channels).index_select(0, corner.reshape(-1)).reshape(-1, 3, channels)
     blended = (values * weights.to(values)[..., None]).sum(1)
-    image = blended.new_zeros(fragments.face.numel(), channels).index_copy(0, pixel, blended)
-    return image.reshape(*fragments.face.shape, channels)
+    filled = blended.new_zeros(fragments.face.numel(), channels).index_copy(0, pixel, blended)
+    return filled.reshape(*fragments.face.shape, channels)
+
+
+class Interpolation(torch.autograd.Function):
+    """The compiled way: attributes (N, C) or (V, N, C), clip (V, N, 4), faces (M, 3) int32, face ids (V, H, W)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, attributes: torch.Tensor, clip: torch.Tensor, faces: torch.Tensor, face: torch.Tensor
+    ) -> torch.Tensor:
+        views, height, width = face.shape
+        image = torch.empty(views, height, width, attributes.shape[-1])
+        values, points, corners, shown, pixels = to_numpy(attributes, clip, faces, face, image)
+
+        def work(view: int, top: int, end: int) -> None:
+            here, rows = shown[view, top:end].reshape(-1), pixels[view, top:end].reshape(-1, pixels.shape[-1])
+            fill_attributes(points[view], corners, of_view(values, view), here, top, height, width, rows)
+
+        run_jobs(work, bands(views, height))
+        ctx.save_for_backward(attributes, clip, faces, face)
+        return image
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
+        values, points, corners, shown = to_numpy(*ctx.saved_tensors)
+        incoming = gradient.contiguous().numpy()
+        views, height, width = shown.shape
+
+        def work(view: int, top: int, end: int) -> tuple[int, Array, Array]:
+            to_clip, to_values = empty_gradients(points, values)
+            here, rows = shown[view, top:end].reshape(-1), incoming[view, top:end].reshape(-1, incoming.shape[-1])
+            pull_pixels(
+                points[view], corners, of_view(values, view), here, top, height, width, rows, to_clip, to_values
+            )
+            return view, to_clip, to_values
+
+        to_clip, to_values = summed_gradients(run_jobs(work, bands(views, height)), points, values)
+        return to_values, to_clip, None, None
+
+
+def to_numpy(*tensors: torch.Tensor) -> list[Array]:
+    """Arrays that share memory with CPU tensors."""
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
+def of_view(values: Array, view: int) -> Array:
+    """One view's attributes (N, C), of attributes (N, C) or (V, N, C)."""
+    return values if values.ndim == 2 else values[view]
+
+
+def empty_gradients(points: Array, values: Array) -> tuple[Array, Array]:
+    """One job's own sums, float64 because a vertex of a large face collects from very many pixels."""
+    return np.zeros(points.shape[-2:]), np.zeros(values.shape[-2:])
+
+
+def summed_gradients(
+    parts: list[tuple[int, Array, Array]], points: Array, values: Array
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The jobs' (view, to_clip, to_values) added in their order, float32 in the shapes of ``points`` and ``values``."""
+    to_clip, to_values = np.zeros(points.shape), np.zeros(values.shape)
+    for view, clip_part, values_part in parts:
+        to_clip[view] += clip_part
+        total = of_view(to_values, view)
+        total += values_part
+    return torch.from_numpy(to_clip).float(), torch.from_numpy(to_values).float()

@@ -90,6 +90,16 @@ def run_jobs(function: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]) -
     return list(_shared_pool().map(lambda job: function(*job), listed))
 
 
+def bands(views: int, height: int) -> list[tuple[int, int, int]]:
+    """(view, first row, end row) of pieces of equal size: one job each.
+
+    Their number depends on the input alone, so that sums over jobs are the same on every machine.
+    """
+    per_view = max(1, min(-(-8 // max(views, 1)), height // 16))
+    edges = [height * i // per_view for i in range(per_view + 1)]
+    return [(view, edges[i], edges[i + 1]) for view in range(views) for i in range(per_view)]
+
+
 def _shared_pool() -> ThreadPoolExecutor:
     global _pool
     with _pool_lock:

@@ -58,8 +58,8 @@ def rasterise(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, 
     specs/kernels.md section 2.
     """
     check_geometry(clip, faces, height, width)
-    chosen = resolve_backend(backend, clip)
-    screen = to_screen(clip, faces.long(), height, width)
-    if chosen == "numba":
-        return Fragments(*rasterise_numba(clip.float().contiguous(), faces.int().contiguous(), screen, height, width))
-    return Fragments(*rasterise_torch(clip, faces.long(), screen, height, width))
+    if resolve_backend(backend, clip) == "numba":
+        clip, faces = clip.float().contiguous(), faces.int().contiguous()
+        return Fragments(*rasterise_numba(clip, faces, to_screen(clip, faces, height, width, "numba"), height, width))
+    faces = faces.long()
+    return Fragments(*rasterise_torch(clip, faces, to_screen(clip, faces, height, width, "torch"), height, width))

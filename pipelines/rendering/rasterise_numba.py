@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .kernels import kernel, run_jobs, thread_count
+from .barycentrics_numba import fill_barycentrics
+from .kernels import bands, kernel, run_jobs
 from .screen import OUTSIDE, Screen
 
 Array = np.ndarray
@@ -83,43 +84,6 @@ def fill_triangles(position, depth, corners, names, top, depth_buffer, face_buff
             row2 += down2
 
 
-@kernel
-def resolve_barycentrics(clip, faces, face_buffer, top, height, barycentric):  # type: ignore[no-untyped-def]
-    """Perspective-correct barycentrics (rows, W, 3) of the pixel centres, clamped to the triangle."""
-    rows, width = face_buffer.shape
-    for row in range(rows):
-        py = 1.0 - (top + row + 0.5) * 2.0 / height
-        for column in range(width):
-            face = face_buffer[row, column]
-            if face < 0:
-                barycentric[row, column, 0] = 0.0
-                barycentric[row, column, 1] = 0.0
-                barycentric[row, column, 2] = 0.0
-                continue
-            px = (column + 0.5) * 2.0 / width - 1.0
-            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-            w0, w1, w2 = np.float64(clip[i, 3]), np.float64(clip[j, 3]), np.float64(clip[k, 3])
-            x0, y0 = clip[i, 0] - px * w0, clip[i, 1] - py * w0
-            x1, y1 = clip[j, 0] - px * w1, clip[j, 1] - py * w1
-            x2, y2 = clip[k, 0] - px * w2, clip[k, 1] - py * w2
-            a0, a1, a2 = x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0
-            inverse = 1.0 / (a0 + a1 + a2)
-            b0 = min(max(a0 * inverse, 0.0), 1.0)
-            b1 = min(max(a1 * inverse, 0.0), 1.0)
-            b2 = min(max(a2 * inverse, 0.0), 1.0)
-            total = 1.0 / (b0 + b1 + b2)
-            barycentric[row, column, 0] = b0 * total
-            barycentric[row, column, 1] = b1 * total
-            barycentric[row, column, 2] = b2 * total
-
-
-def bands(views: int, height: int, jobs: int) -> list[tuple[int, int, int]]:
-    """(view, first row, end row) of at least ``jobs`` pieces of roughly equal size."""
-    per_view = max(1, min(-(-jobs // max(views, 1)), height // 16 or 1))
-    edges = [height * i // per_view for i in range(per_view + 1)]
-    return [(view, edges[i], edges[i + 1]) for view in range(views) for i in range(per_view)]
-
-
 def fill_band(screen: Screen, faces: Array, view: int, top: int, depth_buffer: Array, face_buffer: Array) -> None:
     """Clear both buffers (rows, W) and draw one view into them; ``faces`` (M, 3) int32."""
     depth_buffer.fill(1.0)
@@ -149,7 +113,8 @@ def rasterise_numba(
     def work(view: int, top: int, end: int) -> None:
         rows = face_buffer[view, top:end]
         fill_band(screen, face_array, view, top, depth_buffer[view, top:end], rows)
-        resolve_barycentrics(clip_array[view], face_array, rows, top, height, barycentric_buffer[view, top:end])
+        weights = barycentric_buffer[view, top:end].reshape(-1, 3)
+        fill_barycentrics(clip_array[view], face_array, rows.reshape(-1), top, height, width, weights)
 
-    run_jobs(work, bands(views, height, 2 * thread_count()))
+    run_jobs(work, bands(views, height))
     return face, barycentric, depth

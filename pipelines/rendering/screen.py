@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+from .kernels import kernel, run_jobs
 
 SUBPIXELS = 256
 OUTSIDE = -(2**31)  # position of a vertex that the clipped triangles replace
@@ -34,22 +37,34 @@ class Screen:
     piece_depth: torch.Tensor
 
 
-def to_screen(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int) -> Screen:
-    """Snap clip coordinates (V, N, 4) to 1/256 pixel and clip the faces (M, 3) int64 that need it."""
-    clip = clip.detach().double()
-    x, y, z, w = clip.unbind(-1)
-    reach = GUARD_BAND * w
-    inside = (z >= -w) & (w >= SMALLEST_W) & (x.abs() <= reach) & (y.abs() <= reach)
-    position, depth = _snap(clip, height, width)
-    if bool(inside.all()):
+def to_screen(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, backend: str) -> Screen:
+    """Snap clip coordinates (V, N, 4) to 1/256 pixel and clip the faces (M, 3) that need it."""
+    clip = clip.detach()
+    if backend == "numba":
+        position = torch.empty(*clip.shape[:2], 2, dtype=torch.int32)
+        depth = torch.empty(clip.shape[:2])
+        arrays = [(clip[v].numpy(), height, width, position[v].numpy(), depth[v].numpy()) for v in range(len(clip))]
+        complete = all(run_jobs(snap_vertices, arrays))
+    else:
+        position, depth = _snap(clip.double(), height, width)
+        inside = _is_inside(clip.double())
+        complete = bool(inside.all())
+        position = position if complete else torch.where(inside[..., None], position, OUTSIDE)
+    if complete:
         none = torch.empty(0, dtype=torch.int64, device=clip.device)
         return Screen(position, depth, none, none, position.new_empty(0, 3, 2), depth.new_empty(0, 3))
-    position = torch.where(inside[..., None], position, OUTSIDE)
-    view, face = (~inside[:, faces].all(-1)).nonzero(as_tuple=True)
-    corners = clip[view[:, None], faces[face]]
+    faces = faces.long()
+    view, face = (position[:, :, 0] == OUTSIDE)[:, faces].any(-1).nonzero(as_tuple=True)
+    corners = clip[view[:, None], faces[face]].double()
     finite = torch.isfinite(corners).all(-1).all(-1)
     corners, view, face = _clip(corners[finite], view[finite], face[finite])
     return Screen(position, depth, view, face, *_snap(corners, height, width))
+
+
+def _is_inside(clip: torch.Tensor) -> torch.Tensor:
+    x, y, z, w = clip.unbind(-1)
+    reach = GUARD_BAND * w
+    return (z >= -w) & (w >= SMALLEST_W) & (x.abs() <= reach) & (y.abs() <= reach)
 
 
 def _snap(clip: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,8 +72,27 @@ def _snap(clip: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, to
     x = (clip[..., 0] / w + 1.0) * (width * SUBPIXELS / 2)
     y = (1.0 - clip[..., 1] / w) * (height * SUBPIXELS / 2)
     limit = float(2**30)
-    position = torch.stack((x, y), dim=-1).nan_to_num(0.0).clamp(-limit, limit).round().int()
+    position = (torch.stack((x, y), dim=-1).nan_to_num(0.0).clamp(-limit, limit) + 0.5).floor().int()
     return position, (clip[..., 2] / w).float()
+
+
+@kernel
+def snap_vertices(clip, height, width, position, depth):  # type: ignore[no-untyped-def]
+    """One view's vertices (N, 4) to ``position`` (N, 2) and ``depth`` (N,); false if one violates a clip plane."""
+    complete = True
+    for n in range(clip.shape[0]):
+        x, y, z, w = np.float64(clip[n, 0]), np.float64(clip[n, 1]), np.float64(clip[n, 2]), np.float64(clip[n, 3])
+        reach = GUARD_BAND * w
+        if z >= -w and w >= SMALLEST_W and abs(x) <= reach and abs(y) <= reach:
+            position[n, 0] = np.int32(np.floor((x / w + 1.0) * (width * SUBPIXELS / 2) + 0.5))
+            position[n, 1] = np.int32(np.floor((1.0 - y / w) * (height * SUBPIXELS / 2) + 0.5))
+            depth[n] = np.float32(z / w)
+        else:
+            position[n, 0] = OUTSIDE
+            position[n, 1] = OUTSIDE
+            depth[n] = 1.0
+            complete = False
+    return complete
 
 
 def _clip(

@@ -46,7 +46,7 @@ def find_crossings(
         parts = [_crossings_torch(clip[v].double(), edges, face[v], depth[v]) for v in range(clip.shape[0])]
     else:
         exact = clip.float().contiguous()
-        parts = run_jobs(_crossings_numba, [(exact[v], edges, face[v], depth[v]) for v in range(clip.shape[0])])
+        parts = run_jobs(crossings_of_view, [(exact[v], edges, face[v], depth[v]) for v in range(clip.shape[0])])
     pixels, count = face.shape[1] * face.shape[2], clip.shape[1]
     return Crossings(
         torch.cat([part[0] + v * pixels for v, part in enumerate(parts)]),
@@ -118,11 +118,12 @@ def _on_screen(points: torch.Tensor, height: int, width: int) -> tuple[torch.Ten
     return (points[:, 0] / w + 1) * (width / 2), (1 - points[:, 1] / w) * (height / 2), points[:, 2] / w
 
 
-def _crossings_numba(clip: torch.Tensor, edges: Edges, face: torch.Tensor, depth: torch.Tensor) -> Part:
+def crossings_of_view(clip: torch.Tensor, edges: Edges, face: torch.Tensor, depth: torch.Tensor) -> Part:
+    """The compiled way for one view, ``clip`` (N, 4) float32: inner, outer, ends and vertical as in Crossings."""
     height, width = face.shape
     slot, reach = np.zeros((2, height * width), np.int32), np.empty((2, height * width))
     ends, start, opposite = edges.ends.numpy(), edges.start.numpy(), edges.opposite.numpy()
-    found = mark_crossings(clip.numpy(), ends, start, opposite, face.numpy(), depth.numpy(), slot, reach)
+    found = mark_crossings(clip.detach().numpy(), ends, start, opposite, face.numpy(), depth.numpy(), slot, reach)
     inner, outer = torch.empty(found, dtype=torch.int64), torch.empty(found, dtype=torch.int64)
     corners, vertical = torch.empty(found, 2, dtype=torch.int64), torch.empty(found, dtype=torch.bool)
     list_crossings(slot, ends, width, inner.numpy(), outer.numpy(), corners.numpy(), vertical.numpy())
