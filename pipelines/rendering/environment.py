@@ -1,8 +1,8 @@
 """Light from all around, as a formula: a sum of spherical Gaussians, so that blurring it needs no images.
 
 A lobe ``color * exp(sharpness * (direction . axis - 1))`` blurred by a kernel around each direction is again close to
-such a lobe: its energy stays and its mean cosine is multiplied by that of the kernel. Both properties are exact; only the
-shape of the result is approximate. Diffuse light blurs with the clamped cosine, specular light with the GGX lobe at
+such a lobe: its energy stays and its mean cosine is multiplied by that of the kernel. Both properties are exact; only
+the shape of the result is approximate. Diffuse light blurs with the clamped cosine, specular light with the GGX lobe at
 normal incidence, the usual prefiltering of split-sum shading (specs/kiss3dgen.md section 4).
 """
 
@@ -22,7 +22,7 @@ _ROUGHNESS_STEPS = 64
 
 @dataclass(frozen=True)
 class Environment:
-    """Radiance ``ambient`` (3,) plus Gaussian lobes: unit ``axes`` (K, 3), ``sharpness`` (K,), linear ``colors`` (K, 3)."""
+    """Light ``ambient`` (3,) plus Gaussian lobes: unit ``axes`` (K, 3), ``sharpness`` (K,), ``colors`` (K, 3)."""
 
     ambient: torch.Tensor
     axes: torch.Tensor

@@ -19,7 +19,7 @@ LEVEL_BIAS = -0.5
 
 @dataclass(frozen=True)
 class Points:
-    """P visible points: ``face`` (P,) int64, ``barycentric`` (P, 3) and ``uv_step`` (P,), the length of a sample in UV."""
+    """P visible points: ``face`` (P,) int64, ``barycentric`` (P, 3) and ``uv_step`` (P,), a sample's length in UV."""
 
     face: torch.Tensor
     barycentric: torch.Tensor

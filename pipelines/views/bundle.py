@@ -23,7 +23,7 @@ COORD_ROW = 2
 
 @dataclass(frozen=True)
 class BundleLayout:
-    """``rows`` (RGB, normals and, with three rows, world coordinates) of ``columns`` views of ``tile`` pixels square."""
+    """``rows`` (RGB, normals and, with three rows, world coordinates) of ``columns`` views, ``tile`` pixels square."""
 
     rows: int
     columns: int
@@ -70,8 +70,8 @@ def split_bundle(image: torch.Tensor, rig: Rig | None = None, soft: bool = True)
     """The views in a bundle ``image`` (H, W, 3) in [0, 1] that was seen by ``rig`` (absent: kiss3dgen).
 
     The mask comes from the length of the normals (spec 1.4). With ``soft`` it holds, at the rim of an antialiased
-    image, the share of each pixel that the object covers, and normals are decoded free of the white that was mixed in; a
-    hard-edged image keeps its mask of 0 and 1 either way. Coordinates are decoded from (p + 1) / 2.
+    image, the share of each pixel that the object covers, and normals are decoded free of the white that was mixed in;
+    a hard-edged image keeps its mask of 0 and 1 either way. Coordinates are decoded from (p + 1) / 2.
 
     Raises Bundle3DError for other sizes and for values that are not finite.
     """

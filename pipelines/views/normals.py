@@ -1,6 +1,6 @@
 """World normals as the colours of a bundle image, and back.
 
-The encoding is the normal in camera space with x mirrored: red grows to the image left, green up, blue toward the viewer.
+The encoding is the normal in camera space with x mirrored: red grows to the image left, green up, blue to the viewer.
 Source: specs/kiss3dgen.md sections 1.3 and 1.4.
 """
 
