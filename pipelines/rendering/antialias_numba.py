@@ -9,9 +9,13 @@ import numpy as np
 
 from .kernels import kernel
 
+Array = np.ndarray
+
 
 @kernel
-def reach_beyond_middle(clip, inner, outer, i, j, vertical, height, width):  # type: ignore[no-untyped-def]
+def reach_beyond_middle(
+    clip: Array, inner: int, outer: int, i: int, j: int, vertical: bool, height: int, width: int
+) -> tuple[float, ...]:
     """How far the edge i-j reaches beyond the middle between two pixels, and that figure's derivative by x and y of
     the edge's ends on the screen (across and along the lines of pixel centres: t0, t1, s0, s1)."""
     aw, bw = np.float64(clip[i, 3]), np.float64(clip[j, 3])
@@ -32,9 +36,19 @@ def reach_beyond_middle(clip, inner, outer, i, j, vertical, height, width):  # t
 
 
 @kernel
-def blend_crossings(  # type: ignore[no-untyped-def]
-    clip, inner, outer, ends, vertical, height, width, difference, weight, target, image
-):
+def blend_crossings(
+    clip: Array,
+    inner: Array,
+    outer: Array,
+    ends: Array,
+    vertical: Array,
+    height: int,
+    width: int,
+    difference: Array,
+    weight: Array,
+    target: Array,
+    image: Array,
+) -> None:
     """Antialias ``image`` (H * W, C) in place. Fills for the derivative what each crossing did: it added ``weight``
     (R,) times ``difference`` (R, C) to the pixel ``target`` (R,)."""
     channels = image.shape[1]
@@ -49,9 +63,19 @@ def blend_crossings(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pull_outlines(  # type: ignore[no-untyped-def]
-    clip, inner, outer, ends, vertical, height, width, difference, target, gradient, to_clip
-):
+def pull_outlines(
+    clip: Array,
+    inner: Array,
+    outer: Array,
+    ends: Array,
+    vertical: Array,
+    height: int,
+    width: int,
+    difference: Array,
+    target: Array,
+    gradient: Array,
+    to_clip: Array,
+) -> None:
     """Add to ``to_clip`` (N, 4) what ``gradient`` (H * W, C) of the blended image means for the ends of the edges."""
     for n in range(inner.shape[0]):
         along = 0.0

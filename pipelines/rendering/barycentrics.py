@@ -23,7 +23,7 @@ def covered_barycentrics(
     With X = x - px w and Y = y - py w of each corner, the barycentrics are the three cross products of the other two
     (X, Y) over their sum. They are computed in float64, for the cross products of small triangles cancel.
     """
-    views, height, width = face.shape
+    height, width = face.shape[1:]
     flat = face.reshape(-1)
     pixel = (flat >= 0).nonzero().squeeze(1)
     view = torch.div(pixel, height * width, rounding_mode="floor")

@@ -10,9 +10,11 @@ import numpy as np
 from .barycentrics import SLIVER
 from .kernels import kernel
 
+Array = np.ndarray
+
 
 @kernel
-def corner_products(clip, i, j, k, px, py):  # type: ignore[no-untyped-def]
+def corner_products(clip: Array, i: int, j: int, k: int, px: float, py: float) -> tuple[float, ...]:
     """X and Y of the three corners seen from the pixel centre (NDC), and the sum of their cross products."""
     x0, y0 = clip[i, 0] - px * np.float64(clip[i, 3]), clip[i, 1] - py * np.float64(clip[i, 3])
     x1, y1 = clip[j, 0] - px * np.float64(clip[j, 3]), clip[j, 1] - py * np.float64(clip[j, 3])
@@ -21,7 +23,9 @@ def corner_products(clip, i, j, k, px, py):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def clamped_weights(x0, y0, x1, y1, x2, y2, total):  # type: ignore[no-untyped-def]
+def clamped_weights(
+    x0: float, y0: float, x1: float, y1: float, x2: float, y2: float, total: float
+) -> tuple[float, float, float]:
     """Barycentrics, clamped to the triangle because a snapped triangle can cover a pixel that the exact one misses."""
     inverse = 1.0 / total if total != 0.0 else 1.0
     b0 = min(max((x1 * y2 - x2 * y1) * inverse, 0.0), 1.0)
@@ -32,7 +36,9 @@ def clamped_weights(x0, y0, x1, y1, x2, y2, total):  # type: ignore[no-untyped-d
 
 
 @kernel
-def fill_barycentrics(clip, faces, face, top, height, width, barycentric):  # type: ignore[no-untyped-def]
+def fill_barycentrics(
+    clip: Array, faces: Array, face: Array, top: int, height: int, width: int, barycentric: Array
+) -> None:
     """Write barycentrics (rows * W, 3) of the pixels of ``face`` (rows * W,), zeros where empty."""
     for pixel in range(face.shape[0]):
         b0, b1, b2 = 0.0, 0.0, 0.0
@@ -40,7 +46,9 @@ def fill_barycentrics(clip, faces, face, top, height, width, barycentric):  # ty
         if shown >= 0:
             px = (pixel % width + 0.5) * 2.0 / width - 1.0
             py = 1.0 - (top + pixel // width + 0.5) * 2.0 / height
-            x0, y0, x1, y1, x2, y2, total = corner_products(clip, faces[shown, 0], faces[shown, 1], faces[shown, 2], px, py)
+            x0, y0, x1, y1, x2, y2, total = corner_products(
+                clip, faces[shown, 0], faces[shown, 1], faces[shown, 2], px, py
+            )
             b0, b1, b2 = clamped_weights(x0, y0, x1, y1, x2, y2, total)
         barycentric[pixel, 0] = b0
         barycentric[pixel, 1] = b1
@@ -48,7 +56,9 @@ def fill_barycentrics(clip, faces, face, top, height, width, barycentric):  # ty
 
 
 @kernel
-def fill_attributes(clip, faces, attributes, face, top, height, width, image):  # type: ignore[no-untyped-def]
+def fill_attributes(
+    clip: Array, faces: Array, attributes: Array, face: Array, top: int, height: int, width: int, image: Array
+) -> None:
     """Write attributes (N, C) at the pixels of ``face`` (rows * W,) into ``image`` (rows * W, C or C + 1); a further
     channel receives the coverage, empty pixels zeros."""
     channels = attributes.shape[1]
@@ -71,9 +81,20 @@ def fill_attributes(clip, faces, attributes, face, top, height, width, image):  
 
 
 @kernel
-def pull_pixel(  # type: ignore[no-untyped-def]
-    clip, faces, attributes, shown, px, py, area_scale, gradient, row, factor, to_clip, to_attributes
-):
+def pull_pixel(
+    clip: Array,
+    faces: Array,
+    attributes: Array,
+    shown: int,
+    px: float,
+    py: float,
+    area_scale: float,
+    gradient: Array,
+    row: int,
+    factor: float,
+    to_clip: Array,
+    to_attributes: Array,
+) -> None:
     """Add to both gradients what one pixel passes on of ``factor * gradient[row]``."""
     i, j, k = faces[shown, 0], faces[shown, 1], faces[shown, 2]
     x0, y0, x1, y1, x2, y2, total = corner_products(clip, i, j, k, px, py)
@@ -114,9 +135,18 @@ def pull_pixel(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pull_pixels(  # type: ignore[no-untyped-def]
-    clip, faces, attributes, face, top, height, width, gradient, to_clip, to_attributes
-):
+def pull_pixels(
+    clip: Array,
+    faces: Array,
+    attributes: Array,
+    face: Array,
+    top: int,
+    height: int,
+    width: int,
+    gradient: Array,
+    to_clip: Array,
+    to_attributes: Array,
+) -> None:
     """The derivative of fill_attributes: add what ``gradient`` (rows * W, C or C + 1) means for the vertices."""
     area_scale = height * width / (4.0 * SLIVER)
     for pixel in range(face.shape[0]):
@@ -129,9 +159,20 @@ def pull_pixels(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pull_shares(  # type: ignore[no-untyped-def]
-    clip, faces, attributes, face, pixels, rows, factors, height, width, gradient, to_clip, to_attributes
-):
+def pull_shares(
+    clip: Array,
+    faces: Array,
+    attributes: Array,
+    face: Array,
+    pixels: Array,
+    rows: Array,
+    factors: Array,
+    height: int,
+    width: int,
+    gradient: Array,
+    to_clip: Array,
+    to_attributes: Array,
+) -> None:
     """Add what ``factors[n] * gradient[rows[n]]``, seen by ``pixels[n]`` of the whole view, means for the vertices."""
     area_scale = height * width / (4.0 * SLIVER)
     for n in range(pixels.shape[0]):
@@ -140,5 +181,16 @@ def pull_shares(  # type: ignore[no-untyped-def]
             px = (pixels[n] % width + 0.5) * 2.0 / width - 1.0
             py = 1.0 - (pixels[n] // width + 0.5) * 2.0 / height
             pull_pixel(
-                clip, faces, attributes, shown, px, py, area_scale, gradient, rows[n], factors[n], to_clip, to_attributes
+                clip,
+                faces,
+                attributes,
+                shown,
+                px,
+                py,
+                area_scale,
+                gradient,
+                rows[n],
+                factors[n],
+                to_clip,
+                to_attributes,
             )

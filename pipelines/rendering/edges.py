@@ -9,6 +9,8 @@ import torch
 
 from .kernels import kernel, resolve_backend
 
+Array = np.ndarray
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -45,7 +47,7 @@ def _find_edges_torch(faces: torch.Tensor, count: int) -> Edges:
 
 
 @kernel
-def sort_half_edges(faces, scratch, bucket, ends, start, opposite):  # type: ignore[no-untyped-def]
+def sort_half_edges(faces: Array, scratch: Array, bucket: Array, ends: Array, start: Array, opposite: Array) -> int:
     """Two stable counting sorts, by upper and then by lower vertex; returns the number of distinct edges."""
     total = 3 * faces.shape[0]
     for turn in range(2):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Iterable, Optional, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 
@@ -19,11 +20,10 @@ from ..errors import Bundle3DError
 
 try:
     import numba
-    from numba.core import config as _numba_config
-
-    HAVE_NUMBA = True
 except ImportError:
     HAVE_NUMBA = False
+else:
+    HAVE_NUMBA = True
 
 BACKENDS = ("auto", "numba", "torch")
 CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache"
@@ -31,7 +31,7 @@ CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache"
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
-_pool: Optional[ThreadPoolExecutor] = None
+_pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 _worker = threading.local()
 
@@ -40,17 +40,24 @@ def kernel(function: Function) -> Function:
     """Compile a plain-loop function on first use, without the interpreter lock, and keep the machine code on disk.
 
     The machine code goes to ``.numba_cache`` in the pack's folder, to numba's user cache where that folder cannot be
-    written, and to NUMBA_CACHE_DIR where the user has set it. Without numba the function stays interpreted.
+    written, and to NUMBA_CACHE_DIR where the user has set it. Functions that a kernel calls belong into the same file:
+    numba notices a change of the kernel's own file only. Without numba the function stays interpreted.
     """
     if not HAVE_NUMBA:
         return function
+    config: Any = numba.config
     # numba chooses the folder while decorating; restoring it keeps other packages' kernels out of ours
-    chosen = _numba_config.CACHE_DIR
-    _numba_config.CACHE_DIR = chosen or str(CACHE_FOLDER)
+    chosen = config.CACHE_DIR
+    config.CACHE_DIR = chosen or str(CACHE_FOLDER)
+    compiler = numba.njit(nogil=True, error_model="numpy")
     try:
-        return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        compiled: Any = compiler(function)
+        compiled.enable_caching()
+    except RuntimeError:  # no folder at all can be written: compile anew in every process
+        compiled = compiler(function)
     finally:
-        _numba_config.CACHE_DIR = chosen
+        config.CACHE_DIR = chosen
+    return cast(Function, compiled)
 
 
 def resolve_backend(backend: str, tensor: torch.Tensor) -> str:

@@ -45,14 +45,15 @@ def check_geometry(clip: torch.Tensor, faces: torch.Tensor, height: int, width: 
             "use the faces that belong to these vertices."
         )
     if not (1 <= height <= LARGEST_SIZE and 1 <= width <= LARGEST_SIZE):
-        raise Bundle3DError(f"Expected an image size in 1..{LARGEST_SIZE}, but got {height} x {width}; choose a smaller one.")
+        raise Bundle3DError(f"Expected an image size in 1..{LARGEST_SIZE}, but got {height} x {width}; choose another.")
 
 
 @torch.no_grad()
 def rasterise(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, backend: str = "auto") -> Fragments:
-    """Rasterise both sides of ``faces`` (M, 3) at clip coordinates ``clip`` (V, N, 4) (OpenGL: y up, visible z in -w..w).
+    """Rasterise both sides of ``faces`` (M, 3) at clip coordinates ``clip`` (V, N, 4) (OpenGL: y up, z in -w..w).
 
-    Vertices are snapped to 1/256 pixel; a pixel belongs to a triangle if its centre is inside, or on a top or left edge.
+    Vertices are snapped to 1/256 pixel; a pixel belongs to a triangle if its centre is inside, or on its top or left
+    edge.
     The nearest face wins, then the one of lower index. Triangles that cross the near plane or reach behind the camera
     are clipped, whatever lies beyond the far plane or is not finite is dropped. Not differentiable. Source:
     specs/kernels.md section 2.

@@ -13,7 +13,9 @@ Array = np.ndarray
 
 
 @kernel
-def fill_triangles(position, depth, corners, names, top, depth_buffer, face_buffer):  # type: ignore[no-untyped-def]
+def fill_triangles(
+    position: Array, depth: Array, corners: Array, names: Array, top: int, depth_buffer: Array, face_buffer: Array
+) -> None:
     """Draw triangles into the rows ``top`` and below; nearest wins, then the lower name.
 
     ``position`` (N, 2) int32, ``depth`` (N,) float32, ``corners`` (T, 3) int32, ``names`` (T,) int32 or empty where a
@@ -70,10 +72,9 @@ def fill_triangles(position, depth, corners, names, top, depth_buffer, face_buff
                     entered = True
                     z = np.float32(begin_z + np.float64(x - first_x) * slope)
                     nearest = depth_buffer[y, x]
-                    if z < nearest or (z == nearest and name < face_buffer[y, x]):
-                        if z >= np.float32(-1.0):
-                            depth_buffer[y, x] = z
-                            face_buffer[y, x] = name
+                    if z >= np.float32(-1.0) and (z < nearest or (z == nearest and name < face_buffer[y, x])):
+                        depth_buffer[y, x] = z
+                        face_buffer[y, x] = name
                 elif entered:
                     break
                 e0 -= right0
@@ -91,10 +92,11 @@ def fill_band(screen: Screen, faces: Array, view: int, top: int, depth_buffer: A
     everything = np.empty(0, np.int32)
     position, depth = screen.position[view].numpy(), screen.depth[view].numpy()
     fill_triangles(position, depth, faces, everything, top, depth_buffer, face_buffer)
-    mine = screen.piece_view == view
-    if bool(mine.any()):
-        position, depth = screen.piece_position[mine].reshape(-1, 2).numpy(), screen.piece_depth[mine].reshape(-1).numpy()
-        corners = np.arange(len(position), dtype=np.int32).reshape(-1, 3)
+    mine = (screen.piece_view == view).nonzero().squeeze(1)
+    if mine.numel():
+        corners = np.arange(3 * mine.numel(), dtype=np.int32).reshape(-1, 3)
+        position = screen.piece_position[mine].reshape(-1, 2).numpy()
+        depth = screen.piece_depth[mine].reshape(-1).numpy()
         names = screen.piece_face[mine].int().numpy()
         fill_triangles(position, depth, corners, names, top, depth_buffer, face_buffer)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -97,7 +97,8 @@ def _expanded(count: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]
     total = int(ends[-1]) if count.numel() else 0
     marks = torch.arange(BATCH, total + BATCH, BATCH, device=count.device)
     begin, done = 0, 0
-    for stop in torch.unique(torch.searchsorted(ends, marks).clamp(max=count.numel() - 1) + 1).tolist() if total else []:
+    stops = torch.unique(torch.searchsorted(ends, marks).clamp(max=count.numel() - 1) + 1)
+    for stop in stops.tolist() if total else []:
         item = torch.repeat_interleave(torch.arange(begin, stop, device=count.device), count[begin:stop])
         yield item, torch.arange(done, done + item.shape[0], device=count.device) - (ends - count)[item]
         begin, done = stop, done + item.shape[0]

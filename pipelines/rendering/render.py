@@ -67,9 +67,7 @@ class Rendering(torch.autograd.Function):
             difference = np.empty((len(inner), channels), np.float32)
             weight, target = np.empty(len(inner)), np.empty_like(inner)
             flat = pixels[view].reshape(-1, channels)
-            blend_crossings(
-                points[view], inner, outer, ends, vertical, height, width, difference, weight, target, flat
-            )
+            blend_crossings(points[view], inner, outer, ends, vertical, height, width, difference, weight, target, flat)
             return inner, outer, ends, vertical, difference, weight, target
 
         edges: Edges = find_edges(faces, clip.shape[1], "numba")
@@ -101,9 +99,7 @@ class Rendering(torch.autograd.Function):
                 pull_shares(
                     points[view], corners, mine, here, pixel, target, factor, height, width, flat, to_clip, to_values
                 )
-            pull_outlines(
-                points[view], inner, outer, ends, vertical, height, width, difference, target, flat, to_clip
-            )
+            pull_outlines(points[view], inner, outer, ends, vertical, height, width, difference, target, flat, to_clip)
 
         to_clip, to_values = summed_gradients(run_jobs(pull, bands(views, height)), points, values)
         return to_values, to_clip, None, None, None

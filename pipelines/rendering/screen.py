@@ -14,6 +14,8 @@ import torch
 
 from .kernels import kernel, run_jobs
 
+Array = np.ndarray
+
 SUBPIXELS = 256
 OUTSIDE = -(2**31)  # position of a vertex that the clipped triangles replace
 GUARD_BAND = 16.0  # in half images; below it nothing needs clipping at the image border
@@ -77,7 +79,7 @@ def _snap(clip: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, to
 
 
 @kernel
-def snap_vertices(clip, height, width, position, depth):  # type: ignore[no-untyped-def]
+def snap_vertices(clip: Array, height: int, width: int, position: Array, depth: Array) -> bool:
     """One view's vertices (N, 4) to ``position`` (N, 2) and ``depth`` (N,); false if one violates a clip plane."""
     complete = True
     for n in range(clip.shape[0]):

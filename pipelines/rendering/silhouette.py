@@ -20,6 +20,8 @@ from .edges import Edges, find_edges
 from .kernels import kernel, resolve_backend, run_jobs
 from .screen import SMALLEST_W
 
+Array = np.ndarray
+
 
 @dataclass(frozen=True)
 class Crossings:
@@ -131,7 +133,9 @@ def crossings_of_view(clip: torch.Tensor, edges: Edges, face: torch.Tensor, dept
 
 
 @kernel
-def mark_crossings(clip, ends, start, opposite, face, depth, slot, reach):  # type: ignore[no-untyped-def]
+def mark_crossings(
+    clip: Array, ends: Array, start: Array, opposite: Array, face: Array, depth: Array, slot: Array, reach: Array
+) -> int:
     """Enter into ``slot`` (2, H * W), zero at first, the outermost edge between each pixel and its right (0) or lower
     (1) neighbour as e + 1, negative if the inner pixel is the second; ``reach`` is scratch. Returns how many."""
     height, width = face.shape
@@ -191,7 +195,9 @@ def mark_crossings(clip, ends, start, opposite, face, depth, slot, reach):  # ty
 
 
 @kernel
-def list_crossings(slot, ends, width, inner, outer, corners, vertical):  # type: ignore[no-untyped-def]
+def list_crossings(
+    slot: Array, ends: Array, width: int, inner: Array, outer: Array, corners: Array, vertical: Array
+) -> None:
     """Write the occupied slots as consecutive records."""
     n = 0
     for axis in range(2):
