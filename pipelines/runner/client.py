@@ -26,7 +26,7 @@ class TransportError(Bundle3DError):
     """The server cannot be reached or went away; running again may help."""
 
 
-class Cancelled(Bundle3DError):
+class CancelledError(Bundle3DError):
     """The job was interrupted."""
 
 
@@ -55,7 +55,7 @@ class ComfyClient:
         return self._session
 
     async def request(self, method: str, path: str, **options: Any) -> bytes:
-        """The body of an answer; GraphError on a refusal (4xx), TransportError where the server fails or is not there."""
+        """The body of an answer; GraphError on a refusal (4xx), TransportError where the server fails or is away."""
         try:
             async with self.session.request(method, self.url + path, **options) as response:
                 body = await response.read()
@@ -78,7 +78,10 @@ class ComfyClient:
             raise TransportError(f"{self.url}{path} did not answer with JSON; is it a ComfyUI server?") from error
 
     async def upload(self, path: Path) -> str:
-        """Puts a local file into the server's input folder; the name by which nodes know it. The same bytes get the same name."""
+        """Puts a local file into the server's input folder and returns the name by which nodes know it.
+
+        The name holds a hash of the content, so the same file is found in the cache and another one never replaces it.
+        """
         content = path.read_bytes()
         name = f"{path.stem}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}"
         form = aiohttp.FormData()

@@ -1,8 +1,8 @@
 """Turns a graph as ComfyUI saves it (UI format) into the form that a server runs (API format).
 
-The browser does this in ``graphToPrompt``; the one Python port that is kept up belongs to comfy-cli, which is GPL-3.0 and brings
-telemetry clients, a package manager and git bindings along, too much for a node pack. The browser tests hold this converter equal to
-the real frontend.
+The browser does this in ``graphToPrompt``. The one Python port that is kept up belongs to comfy-cli, which is GPL-3.0
+and brings telemetry clients, a package manager and git bindings along: too much for a node pack. The browser tests
+hold this converter equal to the real frontend.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ Source = Link | Value | None
 class Scope:
     """One level of nodes: the graph itself, or the inside of one subgraph instance."""
 
-    def __init__(self, body: dict[str, Any], prefix: str = "", parent: Scope | None = None, instance: Any = None) -> None:
+    def __init__(
+        self, body: dict[str, Any], prefix: str = "", parent: Scope | None = None, instance: Any = None
+    ) -> None:
         self.prefix, self.parent, self.instance = prefix, parent, instance
         self.definition = body
         self.nodes = {node["id"]: node for node in body["nodes"]}
@@ -175,7 +177,7 @@ def instance_values(instance: dict[str, Any]) -> dict[str, Any]:
 
 
 def widget_values(node: dict[str, Any], info: NodeInfo) -> dict[str, Any]:
-    """The values of a saved node's widgets by input name; lists are marked as values, missing ones get their default."""
+    """The values of a saved node's widgets by input name; lists are marked as values, missing ones get the default."""
     saved = node.get("widgets_values") or []
     if isinstance(saved, dict):
         named = dict(saved)
@@ -199,7 +201,7 @@ def widget_values(node: dict[str, Any], info: NodeInfo) -> dict[str, Any]:
 
 
 def name_values(names: list[str], saved: list[Any], info: NodeInfo) -> tuple[dict[str, Any], int]:
-    """Deals saved values out to widget names in order; also how many were used, with the "control after generate" ones."""
+    """Deals saved values out to widget names in order; also how many were used, counting "control after generate"."""
     named: dict[str, Any] = {}
     used = 0
     for name in names:
@@ -214,7 +216,7 @@ def name_values(names: list[str], saved: list[Any], info: NodeInfo) -> tuple[dic
 
 
 def values_in_schema_order(saved: list[Any], shown: list[str], info: NodeInfo) -> dict[str, Any]:
-    """Deals saved values out in the order of the node's definition, for files of frontends that did not save widget names."""
+    """Deals saved values out in the order of the node's definition, for files that do not hold the widgets' names."""
     names: list[str] = []
     while True:
         named, _ = name_values(names, saved, info)
@@ -229,7 +231,7 @@ def values_in_schema_order(saved: list[Any], shown: list[str], info: NodeInfo) -
 
 
 def with_upload_button(names: list[str], info: NodeInfo) -> list[str]:
-    """The names with the upload button's, which the frontend puts after the required inputs of a node with a file choice."""
+    """The names with the upload button's, which the frontend puts behind the required inputs of a file choice."""
     required = (info.get("input") or {}).get("required") or {}
     has_button = any(len(spec) > 1 and any(spec[1].get(key) for key in UPLOADS) for spec in required.values())
     if not has_button:

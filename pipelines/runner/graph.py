@@ -22,7 +22,9 @@ def read_graph(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise Bundle3DError(f"{path} should hold a workflow as JSON, but it cannot be read: {error}") from error
     if not is_ui_graph(graph) and not is_api_graph(graph):
-        raise Bundle3DError(f"{path} holds JSON but no ComfyUI workflow; save it from ComfyUI with Save or Export (API).")
+        raise Bundle3DError(
+            f"{path} holds JSON but no ComfyUI workflow; save it from ComfyUI with Save or Export (API)."
+        )
     return dict(graph)
 
 
@@ -72,7 +74,9 @@ def find_input(graph: ApiGraph, info: dict[str, NodeInfo], address: str) -> tupl
     nodes: list[str] = []
     for cut in range(len(parts) - 1, 0, -1):
         title, name = ".".join(parts[:cut]).strip().lower(), ".".join(parts[cut:]).strip().lower()
-        nodes = [key for key in graph if key == title] or [key for key in graph if title_of(graph, key).lower() == title]
+        nodes = [key for key in graph if key == title] or [
+            key for key in graph if title_of(graph, key).lower() == title
+        ]
         if len(nodes) > 1:
             raise Bundle3DError(
                 f"{len(nodes)} nodes have the title {'.'.join(parts[:cut])!r}; name one by its id: {', '.join(nodes)}."
@@ -92,8 +96,8 @@ def find_input(graph: ApiGraph, info: dict[str, NodeInfo], address: str) -> tupl
 def input_options(info: NodeInfo, values: dict[str, Any]) -> dict[str, tuple[Any, dict[str, Any]]]:
     """The inputs of a node type, name -> (type or list of choices, options), in their order.
 
-    values: the inputs that are set, needed to know which choice of a dynamic combo is in force; its parts are named ``combo.part``,
-    those of a growing list of inputs ``list.part0``.
+    values: the inputs that are set, needed to know which choice of a dynamic combo is in force; its parts are named
+    ``combo.part``, those of a growing list of inputs ``list.part0``.
     """
     found: dict[str, tuple[Any, dict[str, Any]]] = {}
 
@@ -177,7 +181,7 @@ def seeds(graph: ApiGraph) -> dict[str, int]:
 
 
 def prefix_outputs(graph: ApiGraph, prefix: str) -> None:
-    """Puts every file that the graph saves under ``prefix/`` in place, so that save nodes run again and runs do not mix."""
+    """Puts what the graph saves under ``prefix/``, in place, so that save nodes run again and runs do not mix."""
     for node in graph.values():
         name = node["inputs"].get("filename_prefix")
         if isinstance(name, str):

@@ -1,8 +1,8 @@
 """Starts ComfyUI: ``python launch_comfyui.py <ComfyUI folder> <ComfyUI arguments>``; a script, run by path.
 
-On Linux the torchvision wheel of the package index is linked against CUDA. Beside a CPU build of torch its compiled operators cannot
-load, and importing it then fails because it describes operators that nobody has defined. ComfyUI needs none of these operators on a
-CPU, so their schemas alone are enough.
+On Linux the torchvision wheel of the package index is linked against CUDA. Beside a CPU build of torch its compiled
+operators cannot load, and importing it then fails because it describes operators that nobody has defined. ComfyUI
+needs none of these operators on a CPU, so their schemas alone are enough.
 """
 
 from __future__ import annotations

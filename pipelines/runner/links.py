@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 
@@ -12,7 +13,7 @@ def link_folder(target: Path, link: Path) -> None:
     if is_link(link):
         remove_link(link)
     link.parent.mkdir(parents=True, exist_ok=True)
-    if os.name == "nt":
+    if sys.platform == "win32":
         import _winapi
 
         _winapi.CreateJunction(str(target.resolve()), str(link))

@@ -22,7 +22,8 @@ class OutputFile:
 def output_files(outputs: dict[str, Any]) -> Iterator[OutputFile]:
     """Every file in the ``outputs`` of a history entry, each once, in every shape that core and 3D nodes use.
 
-    Most nodes give ``{"filename", "subfolder", "type"}``; Preview3D and Save3DAdvanced give ``result: ["3d/name.glb [temp]", ...]``.
+    Most nodes give ``{"filename", "subfolder", "type"}``; Preview3D and Save3DAdvanced give
+    ``result: ["3d/name.glb [temp]", ...]``.
     """
     seen = set()
     for node, output in outputs.items():
@@ -34,7 +35,11 @@ def output_files(outputs: dict[str, Any]) -> Iterator[OutputFile]:
                 elif kind == "result" and isinstance(item, str) and PurePosixPath(item.split(" [")[0]).suffix:
                     name, _, folder = item.partition(" [")
                     path = PurePosixPath(name.replace("\\", "/"))
-                    found = (path.name, "" if str(path.parent) == "." else str(path.parent), folder.rstrip("]") or "output")
+                    found = (
+                        path.name,
+                        "" if str(path.parent) == "." else str(path.parent),
+                        folder.rstrip("]") or "output",
+                    )
                 if found is not None and found not in seen:
                     seen.add(found)
                     yield OutputFile(node, kind, *found)

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ..errors import Bundle3DError
 from .links import link_folder, remove_tree
@@ -23,14 +24,16 @@ LAUNCHER = Path(__file__).with_name("launch_comfyui.py")
 
 
 def find_comfyui() -> Path:
-    """The ComfyUI to start: the one COMFYUI_PATH names, the one that holds this pack, or the one that bootstrap.py fetched."""
+    """The ComfyUI to start: what COMFYUI_PATH names, the one that holds this pack, or what bootstrap.py fetched."""
     named = os.environ.get("COMFYUI_PATH")
     candidates = [Path(named)] if named else [PACK.parents[1], PACK / ".comfyui"]
     for folder in candidates:
         if (folder / "main.py").is_file() and (folder / "comfy").is_dir():
             return folder.resolve()
     if named:
-        raise Bundle3DError(f"COMFYUI_PATH should name a ComfyUI folder with main.py, but it names {named}; correct it.")
+        raise Bundle3DError(
+            f"COMFYUI_PATH should name a ComfyUI folder with main.py, but it names {named}; correct it."
+        )
     raise Bundle3DError(
         "No ComfyUI was found: set COMFYUI_PATH to its folder, run `python bootstrap.py setup` in the Bundle3D folder, "
         "or name a running server with --server."
@@ -47,8 +50,8 @@ def free_port() -> int:
 class ComfyServer:
     """A ComfyUI process on a free loopback port; use it in a ``with`` statement.
 
-    Its input, output, temp and user folders lie in a folder of its own, removed at the end. The models folder and, unless
-    ``only_this_pack``, the other custom nodes of the ComfyUI folder are shown in it by links.
+    Its input, output, temp and user folders lie in a folder of its own, removed at the end. The models folder and,
+    unless ``only_this_pack``, the other custom nodes of the ComfyUI folder are shown in it by links.
 
     comfyui: ComfyUI folder; the default is :func:`find_comfyui`. arguments: more ComfyUI command line arguments.
     home: where to keep the folders instead of a temporary folder; it is then left in place.
@@ -129,12 +132,13 @@ class ComfyServer:
             "--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes", *self.arguments,
         ]  # fmt: skip
         with self.log_file.open("wb") as log:
-            # A process group of its own: Ctrl-C in the terminal must reach only the runner, which then cancels the job in order.
+            # A process group of its own: Ctrl-C must reach only the runner, which cancels the job in order.
+            group: dict[str, Any] = {"start_new_session": True}
+            if sys.platform == "win32":
+                group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
             self.process = subprocess.Popen(
-                command, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                start_new_session=os.name != "nt",
-                creationflags=subprocess.CREATE_NEW_PROCESS_GROUP if sys.platform == "win32" else 0,
-            )  # fmt: skip
+                command, cwd=self.home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **group
+            )
         self._wait_until_it_answers()
 
     def _lay_out_home(self) -> None:

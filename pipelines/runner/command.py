@@ -1,0 +1,91 @@
+"""The command line: ``bundle3d run WORKFLOW --set "Node title.input=value" --out DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import Bundle3DError
+from .client import CancelledError, GraphError, TransportError
+from .run import run_workflow
+from .server import ComfyServer
+from .watch import Display
+
+EXIT_CODES = """exit codes:
+  0    every output is in the folder given with --out
+  1    the graph was refused or failed; the same call fails again
+  2    the call is wrong: arguments, files, node titles
+  3    the server cannot be reached or went away; the same call may work later
+  130  cancelled; the job was taken off the server
+"""
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, with --set as a dictionary."""
+    parser = argparse.ArgumentParser(
+        prog="bundle3d", epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser(
+        "run", help="run a workflow without a browser", epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    run.add_argument("workflow", type=Path, help="workflow file, as ComfyUI's Save or Export (API) writes it")
+    run.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="NODE.INPUT=VALUE",
+        help='change an input, as in "Bundle image.image=chair.png": node title or id, input, value or local file',
+    )  # fmt: skip
+    run.add_argument("--out", type=Path, required=True, help="folder for the results; made if it is missing")
+    run.add_argument(
+        "--server", help="a running ComfyUI such as http://127.0.0.1:8188; without it one is started and stopped again"
+    )
+    parsed = parser.parse_args(arguments)
+    settings = {}
+    for setting in parsed.settings:
+        address, sign, value = setting.partition("=")
+        if not sign or "." not in address:
+            parser.error(f'--set takes "Node title.input=value", but {setting!r} is given')
+        settings[address] = value
+    parsed.settings = settings
+    return parsed
+
+
+def run(workflow: Path, settings: dict[str, str], out: Path, server: str | None) -> dict[str, Any]:
+    """Runs a workflow on the server, or on one started for it; see :func:`run_workflow`."""
+    if not workflow.is_file():
+        raise Bundle3DError(f"The workflow file {workflow} does not exist; check the name.")
+    if server is not None:
+        return asyncio.run(run_workflow(workflow, settings, out, server))
+    display = Display()
+    display.now("Starting ComfyUI")
+    with ComfyServer() as own:
+        display.done(f"Started ComfyUI from {own.comfyui}")
+        return asyncio.run(run_workflow(workflow, settings, out, own.url, display=display, alive=own.alive))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The ``bundle3d`` command; returns its exit code."""
+    options = parse_arguments(arguments)
+    try:
+        result = run(options.workflow, options.settings, options.out, options.server)
+    except GraphError as error:
+        return fail(error, 1)
+    except TransportError as error:
+        return fail(error, 3)
+    except (CancelledError, KeyboardInterrupt) as error:
+        return fail(error if isinstance(error, CancelledError) else "Cancelled.", 130)
+    except Bundle3DError as error:
+        return fail(error, 2)
+    for row in result["files"]:
+        print(options.out / row["file"])
+    print(options.out / "result.json")
+    return 0
+
+
+def fail(problem: object, code: int) -> int:
+    """Says what went wrong and passes the exit code on."""
+    print(f"bundle3d: {problem}", file=sys.stderr)
+    return code

@@ -1,0 +1,71 @@
+"""The real ComfyUI with this pack in it, started once for all tests of a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.runner.run import run_workflow
+from bundle3d.pipelines.runner.server import ComfyServer, find_comfyui
+
+
+def missing(reason: str) -> None:
+    """Skips a test on a developer's machine; fails it in CI, where everything has to be there."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def comfyui() -> Iterator[ComfyServer]:
+    """A running ComfyUI with only this pack, on a random port and with folders of its own."""
+    try:
+        folder = find_comfyui()
+    except Bundle3DError as error:
+        missing(str(error))
+    with ComfyServer(folder, only_this_pack=True) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a graph gave: its result.json and the folder with its files."""
+
+    result: dict[str, Any]
+    folder: Path
+
+    def files(self, suffix: str) -> list[Path]:
+        """The output files with this suffix, in the order of the result."""
+        return [self.folder / row["file"] for row in self.result["files"] if row["file"].endswith(suffix)]
+
+
+RunGraph = Callable[..., Finished]
+
+
+@pytest.fixture
+def run_graph(comfyui: ComfyServer, tmp_path: Path) -> RunGraph:
+    """``run_graph(workflow, {"Node title.input": value})`` runs a workflow file or an API graph on the server."""
+
+    def run(workflow: Path | dict[str, Any], settings: dict[str, Any] | None = None) -> Finished:
+        out = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
+        if isinstance(workflow, dict):
+            file = tmp_path / f"{out.name}.json"
+            file.write_text(json.dumps(workflow), encoding="utf-8")
+            workflow = file
+        texts = {address: str(value) for address, value in (settings or {}).items()}
+        # In a thread, because playwright keeps an event loop running in the main one.
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(
+                lambda: asyncio.run(run_workflow(workflow, texts, out, comfyui.url, alive=comfyui.alive))
+            )
+            return Finished(work.result(), out)
+
+    return run
