@@ -1,0 +1,28 @@
+"""Files that another file names: only inside its own folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from ..errors import Bundle3DError
+
+
+def inside(folder: Path, name: str) -> Optional[Path]:
+    """The regular file ``name`` in ``folder`` or below, links resolved; None where it does not exist.
+
+    Raises Bundle3DError where the name leads elsewhere.
+    """
+    clean = name.replace("\\", "/").strip()
+    try:
+        home = folder.resolve()
+        path = (home / clean).resolve()
+        foreign = ":" in clean or "\0" in clean or not path.is_relative_to(home)
+        if not foreign:
+            return path if path.is_file() else None
+    except (OSError, ValueError, RuntimeError):  # names too long, link cycles, characters the system refuses
+        foreign = True
+    raise Bundle3DError(
+        f"Expected material files in the folder of the OBJ, but it names {name[:60]!r}; "
+        "move the file there and edit the name."
+    )

@@ -1,0 +1,177 @@
+"""Wavefront OBJ with the materials of its own folder."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+import numpy as np
+
+from ..errors import Bundle3DError
+from .assemble import Part, assemble
+from .folder import inside
+from .limits import Limits
+from .mesh import Material, Mesh
+from .mtl_read import MaterialLibrary
+from .specular_glossiness import linear_from_srgb
+from .world import units_note
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Statements:
+    """What the lines of an OBJ say: corners are (position, uv, normal) indices from 0, -1 where absent."""
+
+    positions: list[list[float]] = field(default_factory=list)
+    colors: list[list[float]] = field(default_factory=list)
+    uv: list[list[float]] = field(default_factory=list)
+    normals: list[list[float]] = field(default_factory=list)
+    corners: list[tuple[int, int, int]] = field(default_factory=list)
+    materials: list[int] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+    libraries: list[str] = field(default_factory=list)
+    name: str = ""
+
+
+def read_obj(data: bytes, folder: Optional[Path], limits: Limits) -> Mesh:
+    """The polygons of an OBJ file as triangles; vertex colours behind the positions are sRGB in the file.
+
+    Material libraries and textures are read from ``folder`` and below only; without a folder there are no materials. A
+    missing library or texture is logged and left out. Raises Bundle3DError where the file is damaged, has no faces or
+    names files outside its folder.
+    """
+    limits.check("text_bytes", len(data), "bytes of text")
+    statements = _parse(data, limits)
+    part = _part(statements)
+    materials: tuple[Material, ...] = ()
+    if folder is not None and statements.libraries:
+        library = MaterialLibrary(limits)
+        for name in statements.libraries:
+            path = inside(folder, name)
+            if path is None:
+                log.warning("The material library %s is missing; its materials are left out.", name)
+            else:
+                library.read(path, folder)
+        materials = tuple(library.material(name) for name in statements.names)
+    return assemble([part], materials, statements.name or "mesh", units_note(data[:1024]))
+
+
+def _parse(data: bytes, limits: Limits) -> _Statements:
+    result = _Statements()
+    current = 0
+    for number, line in enumerate(data.replace(b"\\\r\n", b" ").replace(b"\\\n", b" ").splitlines(), 1):
+        words = line.partition(b"#")[0].split()
+        if not words:
+            continue
+        keyword = words[0]
+        try:
+            if keyword == b"v":
+                numbers = [float(word) for word in words[1:8]]
+                result.positions.append(numbers[:3])
+                if len(numbers) >= 6:
+                    result.colors.append(numbers[3:6])
+            elif keyword == b"vt":
+                result.uv.append([float(words[1]), float(words[2]) if len(words) > 2 else 0.0])
+            elif keyword == b"vn":
+                result.normals.append([float(word) for word in words[1:4]])
+            elif keyword == b"f":
+                current = _face(result, words[1:], current)
+                limits.check("faces", len(result.materials), "triangles")
+            elif keyword == b"usemtl":
+                name = b" ".join(words[1:]).decode("utf-8", "replace")
+                current = result.names.setdefault(name, len(result.names))
+            elif keyword == b"mtllib":
+                result.libraries.append(b" ".join(words[1:]).decode("utf-8", "replace"))
+            elif keyword in (b"o", b"g") and len(words) > 1 and not result.name:
+                result.name = b" ".join(words[1:]).decode("utf-8", "replace")[:200]
+        except (ValueError, IndexError) as error:
+            if isinstance(error, Bundle3DError):
+                raise
+            raise Bundle3DError(
+                f"Expected OBJ, but line {number} says {line[:40].decode('latin-1')!r}; the file is damaged, export it again."
+            ) from error
+    return result
+
+
+def _face(result: _Statements, words: list[bytes], current: int) -> int:
+    """Adds the fan of one polygon; returns the material index that is now in use."""
+    counts = (len(result.positions), len(result.uv), len(result.normals))
+    corners = []
+    for word in words:
+        indices = [-1, -1, -1]
+        for slot, text in enumerate(word.split(b"/")[:3]):
+            if text:
+                value = int(text)
+                indices[slot] = value - 1 if value > 0 else counts[slot] + value
+                if value == 0 or indices[slot] < 0:
+                    raise ValueError("index out of range")
+        if indices[0] < 0:
+            raise ValueError("no position")
+        corners.append((indices[0], indices[1], indices[2]))
+    if len(corners) < 3:
+        raise ValueError("fewer than three corners")
+    if not result.names:  # faces before the first usemtl
+        result.names[""] = 0
+    for second, third in zip(corners[1:-1], corners[2:]):
+        result.corners += (corners[0], second, third)
+        result.materials.append(current)
+    return current
+
+
+def _part(statements: _Statements) -> Part:
+    """Vertices where one position with two UVs or normals is doubled; untouched where all indices agree."""
+    positions = _rows(statements.positions, 3, "positions")
+    uv, normals = _rows(statements.uv, 2, "texture coordinates"), _rows(statements.normals, 3, "normals")
+    corners = np.array(statements.corners, np.int64).reshape(-1, 3)
+    for slot, (rows, name) in enumerate(((positions, "position"), (uv, "texture coordinate"), (normals, "normal"))):
+        if len(corners) and corners[:, slot].max() >= len(rows):
+            raise Bundle3DError(
+                f"Expected {name} indices up to {len(rows)}, but got {corners[:, slot].max() + 1}; "
+                "the OBJ is damaged, export it again."
+            )
+    colors = None
+    if statements.colors and len(statements.colors) == len(positions):
+        colors = linear_from_srgb(np.clip(_rows(statements.colors, 3, "colours"), 0.0, 1.0))
+    materials = np.array(statements.materials, np.int64)
+    used = [slot for slot in (1, 2) if len(corners) and corners[:, slot].max() >= 0]
+    if all(len(rows) == len(positions) and (corners[:, slot] == corners[:, 0]).all() for slot, rows in _both(used, uv, normals)):
+        return Part(
+            positions, corners[:, 0].reshape(-1, 3), materials, normals if 2 in used else None, None,
+            _flipped(uv) if 1 in used else None, colors,
+        )
+    width = (len(uv) + 1, len(normals) + 1)
+    keys = (corners[:, 0] * width[0] + corners[:, 1] + 1) * width[1] + corners[:, 2] + 1
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    kept = corners[first]
+    return Part(
+        positions[kept[:, 0]],
+        inverse.reshape(-1, 3),
+        materials,
+        _gathered(normals, kept[:, 2], 0.0) if 2 in used else None,
+        None,
+        _flipped(_gathered(uv, kept[:, 1], 0.0)) if 1 in used else None,
+        None if colors is None else colors[kept[:, 0]],
+    )
+
+
+def _both(used: list[int], uv: np.ndarray, normals: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    return [(slot, {1: uv, 2: normals}[slot]) for slot in used]
+
+
+def _rows(values: list[list[float]], width: int, name: str) -> np.ndarray:
+    if any(len(row) != width for row in values):
+        raise Bundle3DError(f"Expected {width} numbers in all {name} of the OBJ, but some have fewer; export it again.")
+    return np.array(values, np.float64).reshape(-1, width)
+
+
+def _gathered(rows: np.ndarray, indices: np.ndarray, missing: float) -> np.ndarray:
+    """Rows by index; ``missing`` where the index is -1."""
+    return np.concatenate([rows, np.full((1, rows.shape[1]), missing)])[indices]
+
+
+def _flipped(uv: np.ndarray) -> np.ndarray:
+    """OBJ counts v from the bottom row, glTF from the top."""
+    return uv * [1.0, -1.0] + [0.0, 1.0]
