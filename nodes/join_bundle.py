@@ -24,15 +24,16 @@ class Bundle3D_JoinBundle(io.ComfyNode):
             node_id="Bundle3D_JoinBundle",
             display_name="Join Bundle",
             category="Bundle3D/views",
-            description="Makes a 3D bundle image from views, with RGB, normals or masks that other nodes have changed, or "
-            "from separate RGB and normal images.",
+            description="Makes a 3D bundle image from views, with RGB, normals or masks that other nodes have "
+            "changed, or from separate RGB and normal images.",
             search_aliases=["bundle image", "tile", "image grid", "encode normals", "multi view"],
             inputs=[
                 Views.Input("views", optional=True, tooltip="The views to start from; their cameras are used."),
                 io.Image.Input(
                     "rgb",
                     optional=True,
-                    tooltip="RGB images that take the place of the views' own, one per camera, in the order of the rig.",
+                    tooltip="RGB images that take the place of the views' own, one per camera, in the order of the "
+                    "rig.",
                 ),
                 io.Image.Input(
                     "normal",
@@ -63,14 +64,16 @@ class Bundle3D_JoinBundle(io.ComfyNode):
     ) -> io.NodeOutput:
         if views is None and (rgb is None or normal is None):
             raise Bundle3DError("Expected views, or both RGB and normal images, but some are missing; connect them.")
-        cameras = views.items[0].rig if views else chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
+        cameras = (
+            views.items[0].rig if views else chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
+        )
         given = [images for images in (rgb, normal, mask) if images is not None]
         count = len(views) if views else max(1, len(given[0]) // len(cameras))
         for images in given:
             if len(images) != count * len(cameras):
                 raise Bundle3DError(
-                    f"Expected {len(cameras)} images for each of {count} bundles, but got {len(images)}; connect one image "
-                    "per camera, bundle after bundle, or choose the rig that fits."
+                    f"Expected {len(cameras)} images for each of {count} bundles, but got {len(images)}; connect one "
+                    "image per camera, bundle after bundle, or choose the rig that fits."
                 )
         items = []
         for i in range(count):
@@ -113,7 +116,9 @@ def _resized(views: ViewSet, height: int, width: int) -> ViewSet:
         return views
 
     def resize(images: torch.Tensor) -> torch.Tensor:
-        scaled = torch.nn.functional.interpolate(images.movedim(-1, 1), (height, width), mode="bilinear", antialias=True)
+        scaled = torch.nn.functional.interpolate(
+            images.movedim(-1, 1), (height, width), mode="bilinear", antialias=True
+        )
         return scaled.movedim(1, -1)
 
     normal = torch.nn.functional.normalize(resize(views.normal), dim=-1)

@@ -21,7 +21,9 @@ def mesh_files() -> list[str]:
     """Names of the mesh files in the input folder and anywhere below its folder for 3D files, with forward slashes."""
     root = Path(folder_paths.get_input_directory())
     found = [*root.glob("*"), *(root / UPLOAD_FOLDER).rglob("*")]
-    return sorted(path.relative_to(root).as_posix() for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(
+        path.relative_to(root).as_posix() for path in found if path.suffix.lower() in SUFFIXES and path.is_file()
+    )
 
 
 class Bundle3D_LoadMesh(io.ComfyNode):
@@ -37,8 +39,8 @@ class Bundle3D_LoadMesh(io.ComfyNode):
                 io.Combo.Input(
                     "model_file",
                     options=mesh_files(),
-                    tooltip="A file in ComfyUI's input folder or in its subfolder 3d. A name with [output] or [temp] after it "
-                    "is read from that folder.",
+                    tooltip="A file in ComfyUI's input folder or in its subfolder 3d. A name with [output] or [temp] "
+                    "after it is read from that folder.",
                     extra_dict={"mesh_upload": True, "upload_subfolder": UPLOAD_FOLDER},
                 ),
             ],

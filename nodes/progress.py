@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+
 import comfy.model_management
 import comfy.utils
 import torch

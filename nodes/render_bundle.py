@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.errors import Bundle3DError
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.normalise import normalise
-from ..pipelines.rendering.render_mesh import render_views
+from ..pipelines.progress import Progress
+from ..pipelines.rendering.render_views import render_views
 from ..pipelines.views.bundle import join_bundle
-from ..pipelines.views.rig import Rig
 from ..pipelines.views.view_set import ViewSet
 from . import interop
-from .compute import as_output, compute_device, within_memory
-from .progress import NodeProgress
+from .batch import map_batch
+from .compute import as_output, compute_device
 from .rigs import chosen_rig, rig_inputs
 from .sockets import ViewBatch, Views, mesh_input
 
-MODES = ("shaded", "unlit", "clay")
+LIMIT = 1.25  # a mesh that reaches farther leaves the pictures of the usual rigs
+SHADINGS = ("unlit", "shaded", "matte", "clay")
 
 
 class Bundle3D_RenderBundle(io.ComfyNode):
@@ -33,19 +36,22 @@ class Bundle3D_RenderBundle(io.ComfyNode):
             search_aliases=["mesh to bundle", "multi view render", "render normals", "mesh to image", "kiss3dgen"],
             inputs=[
                 mesh_input("mesh", "The meshes to render. A batch gives a batch of bundles."),
-                io.Int.Input("tile_size", default=512, min=64, max=2048, step=64, tooltip="Side of a square tile, in pixels."),
+                io.Int.Input(
+                    "tile_size", default=512, min=64, max=2048, step=64, tooltip="Side of a square tile, in pixels."
+                ),
                 io.Combo.Input(
                     "shading",
-                    options=list(MODES),
+                    options=list(SHADINGS),
                     default="unlit",
-                    tooltip="unlit: the base colour as it is, best for texturing again. shaded: with light, as generators "
-                    "expect it. clay: grey, shape only.",
+                    tooltip="unlit: the base colour as it is, best for texturing again. shaded: in studio light. "
+                    "matte: in the same light, but without gloss, as bundle generators were trained. clay: grey, "
+                    "shape only.",
                 ),
                 io.Boolean.Input(
                     "normalise",
                     default=True,
-                    tooltip="Move the mesh to the centre and scale its longest side to the size below. Off: the mesh must lie "
-                    "within -1 to 1 already.",
+                    tooltip="Move the mesh to the centre and scale its longest side to the size below. Off: the mesh "
+                    "must lie within -1 to 1 already.",
                 ),
                 io.Float.Input(
                     "size",
@@ -53,7 +59,8 @@ class Bundle3D_RenderBundle(io.ComfyNode):
                     min=0.1,
                     max=2.0,
                     step=0.05,
-                    tooltip="Longest side of the normalised mesh. 2.0 fills the space; Kiss3DGen's own renderer uses 1.8.",
+                    tooltip="Longest side of the normalised mesh. 2.0 fills the space; Kiss3DGen's own renderer uses "
+                    "1.8.",
                     advanced=True,
                 ),
                 io.Float.Input(
@@ -62,7 +69,8 @@ class Bundle3D_RenderBundle(io.ComfyNode):
                     min=-180.0,
                     max=180.0,
                     step=1.0,
-                    tooltip="Turns the mesh about its vertical axis, in degrees, so that its front faces the first camera.",
+                    tooltip="Turns the mesh about its vertical axis, in degrees, so that its front faces the first "
+                    "camera.",
                 ),
                 io.Boolean.Input(
                     "coordinates",
@@ -74,7 +82,9 @@ class Bundle3D_RenderBundle(io.ComfyNode):
             ],
             outputs=[
                 io.Image.Output("bundle", display_name="bundle", tooltip="The bundle images."),
-                Views.Output("views", display_name="views", tooltip="The views with their cameras, for the other nodes."),
+                Views.Output(
+                    "views", display_name="views", tooltip="The views with their cameras, for the other nodes."
+                ),
                 io.Mask.Output("mask", display_name="mask", tooltip="Where the object is, view after view."),
             ],
         )
@@ -96,13 +106,36 @@ class Bundle3D_RenderBundle(io.ComfyNode):
         orbit_fov: float,
     ) -> io.NodeOutput:
         cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
-        progress, meshes, items = NodeProgress(), interop.accept(mesh), []
-        for done, item in enumerate(meshes, start=1):
-            placed = _placed(item, size if normalise else None, turn)
-            items.append(_rendered(placed, cameras, tile_size, shading, coordinates))
-            progress(done, len(meshes), lambda: join_bundle(items[-1]))
+        device = compute_device()
+
+        def render(item: Mesh, tile: int, progress: Progress) -> ViewSet:
+            placed = _placed(item, size if normalise else None, turn).to(device)
+            return render_views(placed, cameras, tile, shading, coordinates, progress).to("cpu")
+
+        items = tuple(map_batch(interop.accept(mesh), render, [tile_size], "lower tile_size"))
         return io.NodeOutput(
             as_output(torch.stack([join_bundle(item) for item in items])),
-            ViewBatch(tuple(items)),
+            ViewBatch(items),
             as_output(torch.cat([item.mask for item in items])),
         )
+
+
+def _placed(mesh: Mesh, size: float | None, turn: float) -> Mesh:
+    if size is not None:
+        mesh, _ = normalise(mesh, size)
+    low, high = mesh.bounds
+    if float(torch.maximum(low.abs(), high.abs()).max()) > LIMIT:
+        raise Bundle3DError(
+            f"Expected a mesh within -1 to 1, but it spans {_span(low)} to {_span(high)}; switch normalise on."
+        )
+    cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    rotation = torch.tensor(((cosine, 0.0, -sine), (0.0, 1.0, 0.0), (sine, 0.0, cosine))).to(mesh.vertices)
+    normals = None if mesh.normals is None else mesh.normals @ rotation
+    return mesh.with_(vertices=mesh.vertices @ rotation, normals=normals)
+
+
+def _span(corner: torch.Tensor) -> str:
+    return "(" + ", ".join(f"{float(value):.3g}" for value in corner) + ")"
+
+
+NODES = [Bundle3D_RenderBundle]

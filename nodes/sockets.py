@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.errors import Bundle3DError
 from ..pipelines.views.view_set import ViewSet
-
-First = TypeVar("First")
-Second = TypeVar("Second")
 
 
 @dataclass(frozen=True)
@@ -57,18 +53,3 @@ def mesh_outputs() -> list[Any]:
             is_output_list=True,
         ),
     ]
-
-
-def paired(first: Sequence[First], second: Sequence[Second] | None, what: str) -> list[tuple[First, Second | None]]:
-    """Items of two batches that belong together; a batch of one, or none at all, goes with every item of the other.
-
-    ``what`` tells in the refusal what the batches hold, such as "views and meshes".
-    """
-    partners: Sequence[Second | None] = (None,) if second is None else second
-    count = max(len(first), len(partners))
-    if len(first) not in (1, count) or len(partners) not in (1, count):
-        raise Bundle3DError(
-            f"Expected batches of the same size, or one item in either, but got {what} in batches of {len(first)} and "
-            f"{len(partners)}; give one for each."
-        )
-    return [(first[i % len(first)], partners[i % len(partners)]) for i in range(count)]

@@ -24,21 +24,25 @@ class Bundle3D_SplitBundle(io.ComfyNode):
             inputs=[
                 io.Image.Input(
                     "bundle",
-                    tooltip="Bundle images: one row of RGB tiles over one row of normal tiles, and optionally one of world "
-                    "coordinates; 4 to 8 columns of square tiles on white. A batch gives a batch of views.",
+                    tooltip="Bundle images: one row of RGB tiles over one row of normal tiles, and optionally one of "
+                    "world coordinates; 4 to 8 columns of square tiles on white. A batch gives a batch of views.",
                 ),
                 *rig_inputs(),
                 io.Boolean.Input(
                     "soft_mask",
                     default=True,
-                    tooltip="Keep how much of each rim pixel the object covers, where the image is antialiased. Off: every "
-                    "pixel is in or out.",
+                    tooltip="Keep how much of each rim pixel the object covers, where the image is antialiased. Off: "
+                    "every pixel is in or out.",
                     advanced=True,
                 ),
             ],
             outputs=[
-                Views.Output("views", display_name="views", tooltip="The views with their cameras, for the other nodes."),
-                io.Image.Output("rgb", display_name="rgb", tooltip="The RGB tiles as an image batch, bundle after bundle."),
+                Views.Output(
+                    "views", display_name="views", tooltip="The views with their cameras, for the other nodes."
+                ),
+                io.Image.Output(
+                    "rgb", display_name="rgb", tooltip="The RGB tiles as an image batch, bundle after bundle."
+                ),
                 io.Image.Output("normal", display_name="normal", tooltip="The normal tiles as colours, on white."),
                 io.Mask.Output("mask", display_name="mask", tooltip="Where the object is: 1 inside, 0 outside."),
             ],
