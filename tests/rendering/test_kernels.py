@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.rendering import kernels
+
+
+def run_python(code: str, **environment: str) -> str:
+    inherited = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    inherited["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    finished = subprocess.run(
+        [sys.executable, "-c", code], env={**inherited, **environment}, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.strip()
+
+
+def test_results_keep_the_order_of_the_jobs() -> None:
+    first_may_end = threading.Event()
+
+    def work(index: int) -> int:
+        if index == 0 and kernels.thread_count() > 1:
+            first_may_end.wait(5)
+        first_may_end.set()
+        return index * index
+
+    assert kernels.run_jobs(work, [(i,) for i in range(20)]) == [i * i for i in range(20)]
+
+
+def test_jobs_may_run_jobs() -> None:
+    def inner(value: int) -> int:
+        return value + 1
+
+    def outer(value: int) -> int:
+        return sum(kernels.run_jobs(inner, [(value,)] * 4))
+
+    assert kernels.run_jobs(outer, [(i,) for i in range(32)]) == [4 * (i + 1) for i in range(32)]
+
+
+def test_the_first_exception_is_raised() -> None:
+    def work(index: int) -> None:
+        if index:
+            raise ValueError(f"job {index}")
+
+    with pytest.raises(ValueError, match="job 1"):
+        kernels.run_jobs(work, [(0,), (1,), (2,)])
+
+
+@pytest.mark.parametrize(("views", "height"), [(1, 512), (4, 512), (24, 512), (3, 7), (1, 1), (2, 100)])
+def test_bands_cover_every_row_once(views: int, height: int) -> None:
+    rows = [(view, row) for view, top, end in kernels.bands(views, height) for row in range(top, end)]
+    assert rows == [(view, row) for view in range(views) for row in range(height)]
+
+
+def test_backend_choice() -> None:
+    assert kernels.resolve_backend("torch", torch.zeros(1)) == "torch"
+    assert kernels.resolve_backend("auto", torch.zeros(1, dtype=torch.float64)) == "torch"
+    assert kernels.resolve_backend("auto", torch.zeros(1, device="meta")) == "torch"
+    with pytest.raises(Bundle3DError, match="use auto"):
+        kernels.resolve_backend("cuda", torch.zeros(1))
+
+
+@pytest.mark.skipif(not kernels.HAVE_NUMBA, reason="numba is not installed")
+def test_numba_needs_the_cpu() -> None:
+    assert kernels.resolve_backend("auto", torch.zeros(1)) == "numba"
+    with pytest.raises(Bundle3DError, match="CPU"):
+        kernels.resolve_backend("numba", torch.zeros(1, device="meta"))
+
+
+CACHE = """
+import numba
+from bundle3d.pipelines.rendering.edges import sort_half_edges
+print(sort_half_edges._cache.cache_path)
+print(numba.config.CACHE_DIR)
+"""
+
+
+@pytest.mark.skipif(not kernels.HAVE_NUMBA, reason="numba is not installed")
+def test_machine_code_lies_in_the_pack_and_other_packages_are_left_alone() -> None:
+    path, setting = [*run_python(CACHE).split("\n"), ""][:2]
+    assert Path(path).parent == kernels.CACHE_FOLDER
+    assert setting == ""
+
+
+@pytest.mark.skipif(not kernels.HAVE_NUMBA, reason="numba is not installed")
+def test_the_users_cache_folder_is_kept(tmp_path: Path) -> None:
+    path, setting = run_python(CACHE, NUMBA_CACHE_DIR=str(tmp_path)).split("\n")
+    assert Path(path).parent == tmp_path
+    assert setting == str(tmp_path)
+
+
+def test_without_numba_everything_still_renders() -> None:
+    code = """
+import sys
+sys.modules["numba"] = None
+import torch
+from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA, resolve_backend
+from bundle3d.pipelines.rendering.render import render_attributes
+from bundle3d.pipelines.errors import Bundle3DError
+clip = torch.tensor([[[-1.0, -1, 0, 1], [1, -1, 0, 1], [0, 1, 0, 1]]], requires_grad=True)
+image = render_attributes(torch.ones(3, 1), clip, torch.tensor([[0, 1, 2]]), 16, 16)
+image.sum().backward()
+try:
+    resolve_backend("numba", clip)
+except Bundle3DError:
+    print(HAVE_NUMBA, float(image.sum()) > 0, float(clip.grad.norm()) > 0)
+"""
+    assert run_python(code) == "False True True"
