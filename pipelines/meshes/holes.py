@@ -95,6 +95,8 @@ def triangulate_loop(places: Array, ids: Array, taken: set[tuple[int, int]]) -> 
     In the triangles the index L means the centre.
     """
     count = len(places)
+    if count == 3:
+        return np.array([[0, 1, 2]]), None
     normal = loop_normal(places)
     view = places @ _plane(normal).T
     plane_area = 0.5 * float(_cross(view, np.roll(view, -1, axis=0)).sum())
@@ -127,6 +129,9 @@ class _Ears:
         self.after = [(i + 1) % count for i in range(count)]
         self.alive = np.ones(count, dtype=bool)
         self.left = count
+        # only corners that turn inward can lie in front of a cut of a simple polygon, and none turns inward later
+        self.reflex = _turns(view, view[self.before], view[self.after]) <= 0
+        self.blockers = view[self.reflex]
         self.version = [0] * count
         self.queue = [(self.cost(i), i, 0) for i in range(count)]
         heapq.heapify(self.queue)
@@ -143,41 +148,47 @@ class _Ears:
     def cut(self) -> list[tuple[int, int, int]]:
         """Triangles until three points are left or none can be cut; stuck plane loops go on by angles alone."""
         triangles: list[tuple[int, int, int]] = []
-        waiting: list[tuple[float, int, int]] = []
-        while self.left > 3 and (self.queue or waiting):
+        blocked: list[int] = []
+        progress = False
+        while self.left > 3:
             if not self.queue:
-                if not self.planar:
+                if not progress and not self.planar:
                     break
-                self.planar = False
-                self.queue = [(self.cost(i), i, self.version[i]) for i in np.nonzero(self.alive)[0].tolist()]
+                # cuts may have freed the corners that were blocked; without any cut the plane view has failed
+                self.planar = self.planar and progress
+                self.queue = [(self.cost(i), i, self.version[i]) for i in blocked if self.alive[i]]
                 heapq.heapify(self.queue)
-                waiting = []
+                blocked, progress = [], False
                 continue
-            cost, i, version = heapq.heappop(self.queue)
+            _, i, version = heapq.heappop(self.queue)
             if not self.alive[i] or version != self.version[i]:
                 continue
             a, c = self.before[i], self.after[i]
             if not self.allowed(a, i, c):
-                waiting.append((cost, i, version))
+                blocked.append(i)
                 continue
             triangles.append((a, i, c))
-            self.taken.add(self.edge(a, c))
-            self.after[a], self.before[c] = c, a
-            self.alive[i] = False
-            self.left -= 1
-            for j in (a, c):
-                self.version[j] += 1
-                heapq.heappush(self.queue, (self.cost(j), j, self.version[j]))
-            if waiting:
-                # a cut can free the corners that it had blocked; those of this loop's size are few
-                for entry in waiting:
-                    heapq.heappush(self.queue, entry)
-                waiting = []
+            progress = True
+            self.remove(a, i, c)
         if self.left == 3:
             a = int(np.nonzero(self.alive)[0][0])
             triangles.append((a, self.after[a], self.after[self.after[a]]))
             self.left = 0
         return triangles
+
+    def remove(self, a: int, b: int, c: int) -> None:
+        """Take corner b out of the loop and look at its neighbours again."""
+        self.taken.add(self.edge(a, c))
+        self.after[a], self.before[c] = c, a
+        self.alive[b] = self.reflex[b] = False
+        self.left -= 1
+        for j in (a, c):
+            if self.reflex[j] and _turn(self.view[self.before[j]], self.view[j], self.view[self.after[j]]) > 0:
+                self.reflex[j] = False
+            self.version[j] += 1
+            heapq.heappush(self.queue, (self.cost(j), j, self.version[j]))
+        if self.left % 64 == 0:
+            self.blockers = self.view[self.reflex]
 
     def rest(self) -> list[int]:
         """The points that were not cut, in loop order."""
@@ -202,7 +213,7 @@ class _Ears:
         p, q, r = self.view[a], self.view[b], self.view[c]
         if _turn(p, q, r) <= 0:
             return False
-        others = self.view[self.alive]
+        others = self.blockers
         inside = (_turn(p, q, others) >= 0) & (_turn(q, r, others) >= 0) & (_turn(r, p, others) >= 0)
         # points at the place of a corner (a loop that touches itself) do not block it
         corner = (others == p).all(1) | (others == q).all(1) | (others == r).all(1)

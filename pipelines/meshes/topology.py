@@ -35,9 +35,9 @@ def unique_edges(faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     if faces.shape[0] == 0:
         return faces.new_zeros((0, 2)), faces.new_zeros((0, 3))
-    pairs = half_edges(faces).reshape(-1, 2)
+    start, end = half_edges(faces).reshape(-1, 2).unbind(1)
     stride = int(faces.max()) + 1
-    values, inverse = unique_keys(pairs.amin(1) * stride + pairs.amax(1))
+    values, inverse = unique_keys(torch.minimum(start, end) * stride + torch.maximum(start, end))
     edges = torch.stack((values // stride, values % stride), dim=1)
     return edges, inverse.reshape(-1, 3)
 
