@@ -87,7 +87,10 @@ class Bundle3D_JoinBundle(io.ComfyNode):
                     None if mask is None else mask[part].cpu(),
                 )
             )
-        return io.NodeOutput(as_output(torch.stack([join_bundle(item) for item in items])), ViewBatch(tuple(items)))
+        return io.NodeOutput(
+            as_output(torch.stack([join_bundle(item) for item in items])),
+            ViewBatch(tuple(items), views.transforms if views else ()),
+        )
 
 
 def _replaced(

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.meshes.mesh import Mesh
-from ..pipelines.meshes.normalise import normalise
+from ..pipelines.meshes.normalise import normalise as normalise_mesh
 from ..pipelines.progress import Progress
 from ..pipelines.rendering.render_views import render_views
 from ..pipelines.views.bundle import join_bundle
@@ -107,31 +107,44 @@ class Bundle3D_RenderBundle(io.ComfyNode):
     ) -> io.NodeOutput:
         cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
         device = compute_device()
+        placed = [_placed(item, size if normalise else None, turn) for item in interop.accept(mesh)]
 
         def render(item: Mesh, tile: int, progress: Progress) -> ViewSet:
-            placed = _placed(item, size if normalise else None, turn).to(device)
-            return render_views(placed, cameras, tile, shading, coordinates, progress).to("cpu")
+            return render_views(item.to(device), cameras, tile, shading, coordinates, progress).to("cpu")
 
-        items = tuple(map_batch(interop.accept(mesh), render, [tile_size], "lower tile_size"))
+        items = map_batch(placed, render, [tile_size], "lower tile_size")
         return io.NodeOutput(
             as_output(torch.stack([join_bundle(item) for item in items])),
-            ViewBatch(items),
+            ViewBatch(tuple(items), tuple(item.transform for item in placed)),
             as_output(torch.cat([item.mask for item in items])),
         )
 
 
 def _placed(mesh: Mesh, size: float | None, turn: float) -> Mesh:
+    """``mesh`` in the frame that is rendered, with the transform that leads back."""
+    mesh = _turned(mesh, turn)
     if size is not None:
-        mesh, _ = normalise(mesh, size)
+        mesh, _ = normalise_mesh(mesh, size)
     low, high = mesh.bounds
     if float(torch.maximum(low.abs(), high.abs()).max()) > LIMIT:
         raise Bundle3DError(
             f"Expected a mesh within -1 to 1, but it spans {_span(low)} to {_span(high)}; switch normalise on."
         )
+    return mesh
+
+
+def _turned(mesh: Mesh, turn: float) -> Mesh:
+    """``mesh`` turned by ``turn`` degrees about +Y, from +Z toward +X."""
     cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    rotation = torch.tensor(((cosine, 0.0, -sine), (0.0, 1.0, 0.0), (sine, 0.0, cosine))).to(mesh.vertices)
-    normals = None if mesh.normals is None else mesh.normals @ rotation
-    return mesh.with_(vertices=mesh.vertices @ rotation, normals=normals)
+    back = torch.eye(4, dtype=torch.float64)
+    back[:3, :3] = torch.tensor(((cosine, 0.0, -sine), (0.0, 1.0, 0.0), (sine, 0.0, cosine)))
+    rotation = back[:3, :3].to(mesh.vertices)  # for row vectors; as columns they turn back
+    turned = {"vertices": mesh.vertices @ rotation}
+    if mesh.normals is not None:
+        turned["normals"] = mesh.normals @ rotation
+    if mesh.tangents is not None:
+        turned["tangents"] = torch.cat((mesh.tangents[:, :3] @ rotation, mesh.tangents[:, 3:]), dim=1)
+    return mesh.with_(transform=mesh.transform @ back, **turned)
 
 
 def _span(corner: torch.Tensor) -> str:

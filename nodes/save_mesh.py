@@ -58,10 +58,14 @@ class Bundle3D_SaveMesh(io.ComfyNode):
         meshes = interop.accept(mesh)
         folder, name, counter, subfolder = _destination(filename_prefix)
         paths = [folder / f"{name}_{counter + index:05}_.{file_format}" for index in range(len(meshes))]
-        for item, path in zip(meshes, paths):
-            write_mesh(item, path)
-        files = [{"filename": path.name, "subfolder": subfolder, "type": "output"} for path in paths]
-        return io.NodeOutput([Types.File3D(str(path)) for path in paths], ui={"3d": files})
+        written = [file for item, path in zip(meshes, paths) for file in write_mesh(item, path)]
+        results: dict[str, list[dict[str, str]]] = {"3d": [], "files": []}
+        for file in written:
+            key = "3d" if file in paths else "files"  # beside an OBJ lie its material and textures
+            results[key].append({"filename": file.name, "subfolder": subfolder, "type": "output"})
+        return io.NodeOutput(
+            [Types.File3D(str(path)) for path in paths], ui={key: results[key] for key in results if results[key]}
+        )
 
 
 def _destination(prefix: str) -> tuple[Path, str, int, str]:

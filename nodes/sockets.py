@@ -14,9 +14,17 @@ from ..pipelines.views.view_set import ViewSet
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """A batch of view sets, the value at a BUNDLE3D_VIEWS socket."""
+    """A batch of view sets, the value at a BUNDLE3D_VIEWS socket.
+
+    ``transforms`` (4, 4) float64, one per item, take the frame that the views show to the object's own place and scale.
+    """
 
     items: tuple[ViewSet, ...]
+    transforms: tuple[torch.Tensor, ...] = ()
+
+    def transform(self, index: int) -> torch.Tensor:
+        """The transform of an item; the identity where none is known."""
+        return self.transforms[index] if self.transforms else torch.eye(4, dtype=torch.float64)
 
     def __len__(self) -> int:
         return len(self.items)
