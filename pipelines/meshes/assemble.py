@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 import numpy as np
 import torch
@@ -16,16 +15,19 @@ FAR = 256.0  # offsets beyond this many extents cost float32 a visible part of i
 
 @dataclass
 class Part:
-    """Triangles with their attributes: ``positions`` (N, 3) float64, ``faces`` (M, 3), ``materials`` (M,) indices or None;
-    the rest per vertex or absent: ``normals`` (N, 3), ``tangents`` (N, 4), ``uv`` (N, 2), ``colors`` (N, 3 or 4) linear."""
+    """Triangles with their attributes.
+
+    ``positions`` (N, 3) float64, ``faces`` (M, 3), ``materials`` (M,) indices; per vertex ``normals`` (N, 3),
+    ``tangents`` (N, 4), ``uv`` (N, 2), ``colors`` (N, 3 or 4) linear. What is absent is None.
+    """
 
     positions: np.ndarray
     faces: np.ndarray
-    materials: Optional[np.ndarray] = None
-    normals: Optional[np.ndarray] = None
-    tangents: Optional[np.ndarray] = None
-    uv: Optional[np.ndarray] = None
-    colors: Optional[np.ndarray] = None
+    materials: np.ndarray | None = None
+    normals: np.ndarray | None = None
+    tangents: np.ndarray | None = None
+    uv: np.ndarray | None = None
+    colors: np.ndarray | None = None
 
 
 def transformed(part: Part, matrix: np.ndarray) -> Part:
@@ -100,17 +102,19 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def _joined(parts: list[Part], field: str, missing: Optional[np.ndarray]) -> Optional[torch.Tensor]:
+def _joined(parts: list[Part], field: str, missing: np.ndarray | None) -> torch.Tensor | None:
     """An attribute of all parts; a part without it gets ``missing`` rows, or nobody has it where that is None."""
     values = [getattr(part, field) for part in parts]
     present = [value for value in values if value is not None]
-    if not present or (missing is None and len(present) < len(values)):
+    if missing is None and len(present) < len(values):
+        return None
+    if not present:
         return None
     width = max(value.shape[1] for value in present)
     rows = []
     for part, value in zip(parts, values):
         count = part.positions.shape[0]
-        if value is None:
+        if value is None and missing is not None:
             value = np.broadcast_to(missing[:width], (count, width))
         elif value.shape[1] < width:
             value = np.concatenate([value, np.ones((count, width - value.shape[1]), value.dtype)], axis=1)
@@ -122,8 +126,8 @@ def _joined(parts: list[Part], field: str, missing: Optional[np.ndarray]) -> Opt
 
 
 def _with_all_normals(
-    normals: Optional[torch.Tensor], vertices: torch.Tensor, faces: torch.Tensor
-) -> Optional[torch.Tensor]:
+    normals: torch.Tensor | None, vertices: torch.Tensor, faces: torch.Tensor
+) -> torch.Tensor | None:
     """Normals where zero rows (absent in the file) are replaced by those of the surface."""
     if normals is None:
         return None

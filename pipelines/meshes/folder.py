@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
 
 from ..errors import Bundle3DError
 
 
-def inside(folder: Path, name: str) -> Optional[Path]:
+def inside(folder: Path, name: str) -> Path | None:
     """The regular file ``name`` in ``folder`` or below, links resolved; None where it does not exist.
 
     Raises Bundle3DError where the name leads elsewhere.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Mapping, Optional
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ REPEAT, CLAMP_TO_EDGE, LINEAR, LINEAR_MIPMAP_LINEAR = 10497, 33071, 9729, 9987
 KINDS = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 
 
-def glb_bytes(mesh: Mesh, extras: Optional[Mapping[str, Any]] = None) -> bytes:
-    """The mesh as GLB: one node, one vertex buffer, one primitive per material; ``extras`` (JSON) goes to ``asset.extras``.
+def glb_bytes(mesh: Mesh, extras: Mapping[str, Any] | None = None) -> bytes:
+    """The mesh as GLB: one node, one vertex buffer, one primitive per material.
 
-    ``transform`` becomes the node's matrix in meters. Tangents are written where a material has a normal map, and computed
-    where the mesh has none. Raises Bundle3DError for an empty mesh or a material index out of range.
+    ``extras`` is JSON for ``asset.extras``. ``transform`` becomes the node's matrix in meters. Tangents are written where
+    a material has a normal map. Raises Bundle3DError for an empty mesh or a material index out of range.
     """
     if mesh.faces.shape[0] == 0:
         raise Bundle3DError("Expected a mesh with triangles to write, but it has none; check the step before.")
@@ -78,7 +79,7 @@ def _node(mesh: Mesh) -> dict[str, Any]:
     if mesh.units == "meter" and np.array_equal(transform, np.eye(4)):
         return node
     if not np.isfinite(transform).all() or not np.array_equal(transform[3], [0.0, 0.0, 0.0, 1.0]):
-        raise Bundle3DError("Expected an affine transform of finite numbers, but the mesh has another; reset its transform.")
+        raise Bundle3DError("Expected a finite affine transform, but the mesh has another; reset its transform.")
     meters = np.diag([1.0 / units_per_meter(mesh.units)] * 3 + [1.0]) @ transform
     node["matrix"] = [float(value) for value in meters.T.ravel()]
     node["extras"] = {FRAME_KEY: True, UNITS_KEY: mesh.units}
@@ -89,7 +90,7 @@ def _container(root: dict[str, Any], binary: bytes) -> bytes:
     try:
         text = json.dumps(root, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise Bundle3DError(f"Expected extras of plain finite JSON values, but {str(error)[:60]}; simplify them.") from error
+        raise Bundle3DError(f"Expected extras of plain JSON values, but {str(error)[:60]}; simplify them.") from error
     text += b" " * (-len(text) % 4)
     total = 12 + 8 + len(text) + 8 + len(binary)
     if total >= 1 << 32:
@@ -142,7 +143,7 @@ class _Writer:
     def _array(self, values: torch.Tensor, bounds: bool = False) -> int:
         rows = np.ascontiguousarray(values.detach().cpu().numpy(), dtype="<f4")
         if not np.isfinite(rows).all():
-            raise Bundle3DError("Expected finite vertex attributes, but some are NaN or infinite; repair the mesh first.")
+            raise Bundle3DError("Expected finite attributes, but some are NaN or infinite; repair the mesh first.")
         accessor = self._accessor(self._view(rows.tobytes(), ARRAY_BUFFER), FLOAT, len(rows), KINDS[rows.shape[1]])
         if bounds:
             self.accessors[accessor]["min"] = [float(value) for value in rows.min(0)]
@@ -153,7 +154,7 @@ class _Writer:
         self.accessors.append({"bufferView": view, "componentType": component, "count": count, "type": kind})
         return len(self.accessors) - 1
 
-    def _view(self, data: bytes, target: Optional[int] = None) -> int:
+    def _view(self, data: bytes, target: int | None = None) -> int:
         view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data)}
         if target is not None:
             view["target"] = target
@@ -176,7 +177,7 @@ class _Writer:
     def material(self, material: Material, textured: bool) -> dict[str, Any]:
         """The glTF material; its textures only where the mesh has UVs."""
 
-        def slot(texture: Optional[torch.Tensor]) -> Optional[dict[str, Any]]:
+        def slot(texture: torch.Tensor | None) -> dict[str, Any] | None:
             return None if texture is None or not textured else {"index": self._texture(texture, material.repeat)}
 
         pbr: dict[str, Any] = {
@@ -184,7 +185,9 @@ class _Writer:
             "metallicFactor": float(material.metallic_factor),
             "roughnessFactor": float(material.roughness_factor),
         }
-        result: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": pbr, "doubleSided": material.double_sided}
+        result: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": pbr}
+        if material.double_sided:
+            result["doubleSided"] = True
         base, orm = slot(material.base_color_texture), slot(material.orm_texture)
         if base is not None:
             pbr["baseColorTexture"] = base

@@ -175,17 +175,14 @@ class Document:
             where.refuse("componentType", "an unsigned type")
         kind = np.dtype(COMPONENTS[component]).newbyteorder("<")
         views = len(self.views)
-        places = self._rows(
-            where.integer("bufferView", below=views), where.integer("byteOffset", 0), (count, 1), kind, where.where, True
-        )[:, 0]
-        shape = (count, accessor.width)
-        values = self._rows(
-            what.integer("bufferView", below=views), what.integer("byteOffset", 0), shape, accessor.dtype, what.where, True
-        )
+        view, offset = where.integer("bufferView", below=views), where.integer("byteOffset", 0)
+        places = self._rows(view, offset, (count, 1), kind, where.where, True)[:, 0]
+        view, offset = what.integer("bufferView", below=views), what.integer("byteOffset", 0)
+        values = self._rows(view, offset, (count, accessor.width), accessor.dtype, what.where, True)
         if count and int(places.max()) >= accessor.count:
             raise Bundle3DError(
-                f"Expected sparse indices below {accessor.count} in {accessor.fields.where}, but got {int(places.max())}; "
-                "the file is damaged, export it again."
+                f"Expected sparse indices below {accessor.count} in {accessor.fields.where}, "
+                f"but got {int(places.max())}; the file is damaged, export it again."
             )
         rows[places] = values
         return rows
@@ -197,7 +194,7 @@ def open_glb(data: bytes, limits: Limits) -> Document:
         raise Bundle3DError(f"Expected a GLB file, but got only {len(data)} bytes; copy or download it again.")
     magic, version, total = struct.unpack_from("<4sII", data)
     if magic != b"glTF":
-        raise Bundle3DError(f"Expected a GLB file, but it starts with {magic!r}; choose a GLB or name the right format.")
+        raise Bundle3DError(f"Expected a GLB file, but it starts with {magic!r}; choose another or name its format.")
     if version != 2:
         raise Bundle3DError(f"Expected GLB version 2, but got {version}; export the file as glTF 2.0.")
     if total > len(data):

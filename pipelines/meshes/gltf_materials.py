@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Optional
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class LoadedMaterial:
     """A material and where its textures lie (None: it has no textures)."""
 
     material: Material
-    placing: Optional[Placing]
+    placing: Placing | None
 
 
 class MaterialReader:
@@ -131,9 +131,9 @@ class _Slots:
 
     def __init__(self, reader: MaterialReader, where: str) -> None:
         self.reader, self.where = reader, where
-        self.placing: Optional[Placing] = None
+        self.placing: Placing | None = None
 
-    def take(self, fields: Fields, name: str) -> Optional[np.ndarray]:
+    def take(self, fields: Fields, name: str) -> np.ndarray | None:
         """The image in slot ``name``; None where it is absent or lies differently from the first texture."""
         if name not in fields:
             return None
@@ -142,7 +142,7 @@ class _Slots:
         if self.placing is None:
             self.placing = placing
         if (placing.uv_set, placing.transform) != (self.placing.uv_set, self.placing.transform):
-            log.warning("%s.%s uses other texture coordinates than the first texture and is left out.", self.where, name)
+            log.warning("%s.%s lies otherwise than the first texture of the material; left out.", self.where, name)
             return None
         image = self.reader.image(info)
         for axis in (0, 1):  # U runs along columns, V along rows
@@ -160,6 +160,11 @@ def _alpha_mode(fields: Fields) -> str:
     return mode
 
 
+def _rgba(values: Sequence[float]) -> tuple[float, float, float, float]:
+    red, green, blue, alpha = map(float, values)
+    return red, green, blue, alpha
+
+
 def _rgb(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image[..., :3]))
 
@@ -169,7 +174,7 @@ def _from_metallic_roughness(material: Material, fields: Fields, slots: _Slots) 
     orm = slots.take(fields, "metallicRoughnessTexture")
     return replace(
         material,
-        base_color_factor=fields.vector("baseColorFactor", (1.0, 1.0, 1.0, 1.0), 0.0, 1.0),
+        base_color_factor=_rgba(fields.vector("baseColorFactor", (1.0, 1.0, 1.0, 1.0), 0.0, 1.0)),
         metallic_factor=fields.number("metallicFactor", 1.0, 0.0, 1.0),
         roughness_factor=fields.number("roughnessFactor", 1.0, 0.0, 1.0),
         base_color_texture=None if base is None else torch.from_numpy(np.ascontiguousarray(base)),
@@ -199,7 +204,7 @@ def _with_emission(material: Material, fields: Fields, slots: _Slots) -> Materia
     emissive = slots.take(fields, "emissiveTexture")
     return replace(
         material,
-        emissive_factor=tuple(value * strength for value in factor),
+        emissive_factor=(factor[0] * strength, factor[1] * strength, factor[2] * strength),
         emissive_texture=None if emissive is None else _rgb(emissive),
     )
 
@@ -214,14 +219,14 @@ def _from_specular_glossiness(material: Material, fields: Fields, slots: _Slots)
         base, metallic = metallic_roughness(diffuse_factor[:3], specular_factor)
         return replace(
             material,
-            base_color_factor=(*map(float, base), float(diffuse_factor[3])),
+            base_color_factor=_rgba((*base, diffuse_factor[3])),
             metallic_factor=float(metallic),
             roughness_factor=1.0 - glossiness,
         )
     if specular is None and float(specular_factor.max()) <= 0.04:  # a plain dielectric: nothing varies but the colour
         return replace(
             material,
-            base_color_factor=tuple(map(float, diffuse_factor)),
+            base_color_factor=_rgba(tuple(diffuse_factor)),
             metallic_factor=0.0,
             roughness_factor=1.0 - glossiness,
             base_color_texture=None if diffuse is None else torch.from_numpy(np.ascontiguousarray(diffuse)),
@@ -253,7 +258,7 @@ def _from_specular_glossiness(material: Material, fields: Fields, slots: _Slots)
     )
 
 
-def _full(image: Optional[np.ndarray], height: int, width: int) -> np.ndarray:
+def _full(image: np.ndarray | None, height: int, width: int) -> np.ndarray:
     """An RGBA image of the wanted size; white where there is none."""
     if image is None:
         return np.broadcast_to(np.uint8(255), (height, width, 4))

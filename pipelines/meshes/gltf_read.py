@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator, Optional
 
 import numpy as np
 import torch
@@ -41,7 +41,8 @@ def read_document(document: Document) -> Mesh:
     blocks = [block for _, group in plans for block in group]
     limits.check("vertices", sum(document.accessor(b.position).count for b in blocks), "vertices")
     limits.check("faces", sum(_face_count(document, p) for b in blocks for p in b.primitives), "triangles")
-    extras = instances[0].node.table("extras") if len(instances) == 1 and _is_table(instances[0].node, "extras") else None
+    only = instances[0].node if len(instances) == 1 else None
+    extras = only.table("extras") if only is not None and isinstance(only.values.get("extras"), dict) else None
     keeps_frame = extras is not None and extras.values.get(FRAME_KEY) is True
     builder = _Builder(document)
     parts: list[Part] = []
@@ -57,17 +58,13 @@ def read_document(document: Document) -> Mesh:
     return _in_own_units(mesh, instances[0].world if keeps_frame else None, extras)
 
 
-def _is_table(fields: Fields, name: str) -> bool:
-    return isinstance(fields.values.get(name), dict)
-
-
-def _in_own_units(mesh: Mesh, frame: Optional[np.ndarray], extras: Optional[Fields]) -> Mesh:
+def _in_own_units(mesh: Mesh, frame: np.ndarray | None, extras: Fields | None) -> Mesh:
     """Undoes the conversion to meters that `gltf_write` notes in the node's extras."""
     units = extras.values.get(UNITS_KEY, "meter") if extras is not None else "meter"
     if frame is None and units == "meter":
         return mesh
     if not isinstance(units, str) or len(units) > 64:
-        raise Bundle3DError(f"Expected {UNITS_KEY} to be a short text, but got {str(units)[:40]!r}; export the file again.")
+        raise Bundle3DError(f"Expected {UNITS_KEY} to be a short name, but got {str(units)[:40]!r}; export it again.")
     world = np.eye(4) if frame is None else frame
     scale = np.diag([units_per_meter(units)] * 3 + [1.0])
     return mesh.with_(transform=torch.from_numpy(scale @ world) @ mesh.transform, units=units)
@@ -100,7 +97,7 @@ def _walk(document: Document) -> tuple[dict[int, np.ndarray], list[Instance]]:
         node = nodes[index]
         world = parent @ _local(node)
         if not np.isfinite(world).all():
-            raise Bundle3DError(f"Expected a finite transform, but that of node {index} overflows; export the file again.")
+            raise Bundle3DError(f"Expected finite transforms, but that of node {index} overflows; export it again.")
         worlds[index] = world
         if "mesh" in node:
             instances.append(Instance(node, world))
@@ -183,7 +180,7 @@ class _Builder:
         self.document = document
         self.reader = MaterialReader(document)
         self.materials: list[Material] = []
-        self.slots: dict[Optional[int], int] = {}
+        self.slots: dict[int | None, int] = {}
         uses = [
             primitive.index("material", len(self.reader.materials))
             for mesh in document.root.tables("meshes")
@@ -197,7 +194,7 @@ class _Builder:
         positions = self._attribute(attributes, "POSITION", (3,)).astype(np.float64)
         count = positions.shape[0]
         faces, materials = [], []
-        placing: Optional[Placing] = None
+        placing: Placing | None = None
         for primitive in block.primitives:
             triangles = self._triangles(primitive, count)
             slot, loaded = self._material(primitive)
@@ -214,7 +211,7 @@ class _Builder:
             colors=self._colors(attributes, count),
         )
 
-    def _material(self, primitive: Fields) -> tuple[int, Optional[LoadedMaterial]]:
+    def _material(self, primitive: Fields) -> tuple[int, LoadedMaterial | None]:
         index = primitive.index("material", len(self.reader.materials))
         loaded = None if index is None else self.reader.material(index)
         if index not in self.slots:
@@ -223,11 +220,11 @@ class _Builder:
                 self.materials.append(Material("default") if loaded is None else loaded.material)
         return self.slots[index], loaded
 
-    def _uv(self, attributes: Fields, placing: Placing, count: int) -> Optional[np.ndarray]:
+    def _uv(self, attributes: Fields, placing: Placing, count: int) -> np.ndarray | None:
         uv = self._optional(attributes, f"TEXCOORD_{placing.uv_set}", (2,), count)
         return None if uv is None else placing.apply(uv)
 
-    def _colors(self, attributes: Fields, count: int) -> Optional[np.ndarray]:
+    def _colors(self, attributes: Fields, count: int) -> np.ndarray | None:
         colors = self._optional(attributes, "COLOR_0", (3, 4), count, always_normalized=True)
         return None if colors is None else np.clip(colors, 0.0, 1.0)
 
@@ -246,7 +243,7 @@ class _Builder:
 
     def _optional(
         self, attributes: Fields, name: str, widths: tuple[int, ...], count: int, always_normalized: bool = False
-    ) -> Optional[np.ndarray]:
+    ) -> np.ndarray | None:
         if name not in attributes:
             return None
         _, accessor = self._accessor(attributes, name, widths)

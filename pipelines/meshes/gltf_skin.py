@@ -63,7 +63,8 @@ def _joint_matrices(document: Document, skin: Fields, worlds: dict[int, np.ndarr
 
 def _influences(document: Document, attributes: Fields, count: int, joints: int) -> tuple[np.ndarray, np.ndarray]:
     """Joint indices (N, K) and weights (N, K) that sum to one."""
-    indices, weights = [], []
+    indices: list[np.ndarray] = []
+    weights: list[np.ndarray] = []
     for number in range(8):
         names = (f"JOINTS_{number}", f"WEIGHTS_{number}")
         if names[0] not in attributes or names[1] not in attributes:
@@ -79,7 +80,7 @@ def _influences(document: Document, attributes: Fields, count: int, joints: int)
                 f"Expected joint indices below {joints} in {names[0]}, but got others; export the file again."
             )
     if not weights:
-        raise Bundle3DError("Expected JOINTS_0 and WEIGHTS_0 on a skinned mesh, but got none; export it without its skeleton.")
+        raise Bundle3DError("Expected JOINTS_0 and WEIGHTS_0 on a skinned mesh, but got none; export it unskinned.")
     amounts = np.concatenate([as_float(row, True) for row in weights], axis=1).astype(np.float64)
     places = np.concatenate([row.astype(np.int64) for row in indices], axis=1)
     if not np.isfinite(amounts).all():

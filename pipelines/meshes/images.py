@@ -79,8 +79,5 @@ def resize(texture: np.ndarray, height: int, width: int) -> np.ndarray:
     """A uint8 texture (H, W, C) scaled bilinearly to another size."""
     if texture.shape[:2] == (height, width):
         return texture
-    bands = [
-        np.asarray(Image.fromarray(np.ascontiguousarray(texture[..., i])).resize((width, height), Image.Resampling.BILINEAR))
-        for i in range(texture.shape[2])
-    ]
-    return np.stack(bands, axis=-1)
+    bands = [Image.fromarray(np.ascontiguousarray(texture[..., i])) for i in range(texture.shape[2])]
+    return np.stack([np.asarray(band.resize((width, height), Image.Resampling.BILINEAR)) for band in bands], axis=-1)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn, Optional
+from typing import Any, NoReturn
 
 from ..errors import Bundle3DError
 
 
-def parse_json(text: bytes) -> "Fields":
+def parse_json(text: bytes) -> Fields:
     """The object in UTF-8 JSON ``text``; raises Bundle3DError for anything else, NaN and infinity included."""
 
     def refuse_constant(name: str) -> NoReturn:
@@ -42,14 +42,14 @@ class Fields:
             f"Expected {self.where}.{name} to be {expected}, but got {got}; the file is damaged, export it again."
         )
 
-    def integer(self, name: str, default: Optional[int] = None, below: Optional[int] = None) -> int:
+    def integer(self, name: str, default: int | None = None, below: int | None = None) -> int:
         """A whole number in 0..below-1."""
         value = self.values.get(name, default)
         if type(value) is not int or value < 0 or (below is not None and value >= below):
             self.refuse(name, "a whole number from 0" if below is None else f"a whole number from 0 below {below}")
         return value
 
-    def index(self, name: str, below: int) -> Optional[int]:
+    def index(self, name: str, below: int) -> int | None:
         """A whole number in 0..below-1, or None where the member is absent."""
         return self.integer(name, below=below) if name in self.values else None
 
@@ -58,7 +58,12 @@ class Fields:
         return self.vector(name, (default,), low, high, scalar=True)[0]
 
     def vector(
-        self, name: str, default: tuple[float, ...], low: float = -math.inf, high: float = math.inf, scalar: bool = False
+        self,
+        name: str,
+        default: tuple[float, ...],
+        low: float = -math.inf,
+        high: float = math.inf,
+        scalar: bool = False,
     ) -> tuple[float, ...]:
         """As many finite numbers as ``default`` has, clamped to low..high."""
         if name not in self.values:
@@ -84,14 +89,14 @@ class Fields:
             self.refuse(name, "true or false")
         return value
 
-    def table(self, name: str) -> "Fields":
+    def table(self, name: str) -> Fields:
         """An object; empty where the member is absent."""
         value = self.values.get(name, {})
         if not isinstance(value, dict):
             self.refuse(name, "an object")
         return Fields(value, f"{self.where}.{name}")
 
-    def tables(self, name: str) -> list["Fields"]:
+    def tables(self, name: str) -> list[Fields]:
         """A list of objects; empty where the member is absent."""
         value = self.values.get(name, [])
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
@@ -105,7 +110,7 @@ class Fields:
             self.refuse(name, f"a list of whole numbers from 0 below {below}")
         return value
 
-    def extension(self, name: str) -> Optional["Fields"]:
+    def extension(self, name: str) -> Fields | None:
         """The extension object called ``name``, or None."""
         extensions = self.table("extensions")
         return extensions.table(name) if name in extensions else None

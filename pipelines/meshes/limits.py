@@ -13,10 +13,10 @@ MEGA = 1 << 20
 class Limits:
     """Upper bounds that are checked before anything of that size is allocated.
 
-    ``file_bytes`` of a file or of all files together that belong to one mesh; ``text_bytes`` of a file that is text, which
-    needs several times its size to parse; ``json_bytes`` of the JSON part of a GLB; ``vertices`` and ``faces`` after all
-    instances are counted; ``nodes`` and ``depth`` of the scene graph; ``textures`` per file; ``texture_side`` in pixels;
-    ``texture_pixels`` of all textures of a file together.
+    ``file_bytes`` of a file or of all files together that belong to one mesh; ``text_bytes`` of a file that is text,
+    which needs several times its size to parse; ``json_bytes`` of the JSON part of a GLB; ``vertices`` and ``faces``
+    after all instances are counted; ``nodes`` and ``depth`` of the scene graph; ``textures`` per file;
+    ``texture_side`` in pixels; ``texture_pixels`` of all textures of a file together.
     """
 
     file_bytes: int = 1024 * MEGA

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ class MaterialLibrary:
     def read(self, path: Path, folder: Path) -> None:
         """Adds the materials of an MTL file; texture names count from ``folder``."""
         data = self._load(path, "json_bytes")
-        current: Optional[Statements] = None
+        current: Statements | None = None
         for line in data.decode("utf-8", "replace").splitlines():
             keyword, _, rest = line.partition("#")[0].strip().partition(" ")
             if keyword == "newmtl":
@@ -78,7 +77,7 @@ class MaterialLibrary:
             repeat="-clamp on" not in statements.get("map_kd", ""),
         )
 
-    def _orm(self, statements: Statements, folder: Path) -> tuple[Optional[np.ndarray], bool]:
+    def _orm(self, statements: Statements, folder: Path) -> tuple[np.ndarray | None, bool]:
         """Occlusion, roughness and metallic from one map each."""
         bands = [self._texture(statements, folder, name) for name in ("map_ao", "map_pr", "map_pm")]
         present = [band for band in bands if band is not None]
@@ -91,7 +90,7 @@ class MaterialLibrary:
                 orm[..., channel] = resize(band, height, width)[..., 0]
         return orm, bands[0] is not None
 
-    def _texture(self, statements: Statements, folder: Path, keyword: str) -> Optional[np.ndarray]:
+    def _texture(self, statements: Statements, folder: Path, keyword: str) -> np.ndarray | None:
         name = statements.get(keyword, "")
         while name.startswith("-") and (match := OPTION.match(name)):
             name = name[match.end() :]
@@ -112,7 +111,7 @@ class MaterialLibrary:
             self.limits.check("file_bytes", self.bytes, "bytes of material files")
             return path.read_bytes()
         except OSError as error:
-            raise Bundle3DError(f"Expected a readable file, but {path.name!r} cannot be opened; check its rights.") from error
+            raise Bundle3DError(f"Expected a readable {path.name!r}, but it cannot be opened; check it.") from error
 
 
 def _numbers(statements: Statements, name: str, default: tuple[float, ...], high: float = 1.0) -> tuple[float, ...]:
@@ -130,7 +129,7 @@ def _number(statements: Statements, name: str, default: float, high: float = 1.0
     return _numbers(statements, name, (default,), high)[0]
 
 
-def _with_alpha(base: Optional[np.ndarray], alpha: np.ndarray) -> np.ndarray:
+def _with_alpha(base: np.ndarray | None, alpha: np.ndarray) -> np.ndarray:
     """RGBA of a colour image and an opacity image (its alpha if it has one, else its red)."""
     opacity = alpha[..., -1:] if alpha.shape[2] == 4 else alpha[..., :1]
     if base is None:
@@ -139,5 +138,5 @@ def _with_alpha(base: Optional[np.ndarray], alpha: np.ndarray) -> np.ndarray:
     return np.concatenate([resize(base[..., :3], height, width), resize(opacity, height, width)], axis=-1)
 
 
-def _tensor(image: Optional[np.ndarray]) -> Optional[torch.Tensor]:
+def _tensor(image: np.ndarray | None) -> torch.Tensor | None:
     return None if image is None else torch.from_numpy(np.ascontiguousarray(image))

@@ -14,8 +14,8 @@ from .mesh import Mesh
 class Placement:
     """How a normalised mesh goes back: ``original = normalised / scale + centre``, and what else it was before.
 
-    ``centre`` (3,) float64 in the original's local frame; ``scale`` normalised per original length; ``transform`` (4, 4)
-    float64 and ``units`` of the original.
+    ``centre`` (3,) float64 in the original's local frame; ``scale`` normalised per original length; ``transform``
+    (4, 4) float64 and ``units`` of the original.
     """
 
     centre: torch.Tensor

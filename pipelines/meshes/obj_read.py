@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class _Statements:
     name: str = ""
 
 
-def read_obj(data: bytes, folder: Optional[Path], limits: Limits) -> Mesh:
+def read_obj(data: bytes, folder: Path | None, limits: Limits) -> Mesh:
     """The polygons of an OBJ file as triangles; vertex colours behind the positions are sRGB in the file.
 
     Material libraries and textures are read from ``folder`` and below only; without a folder there are no materials. A
@@ -91,7 +91,7 @@ def _parse(data: bytes, limits: Limits) -> _Statements:
             if isinstance(error, Bundle3DError):
                 raise
             raise Bundle3DError(
-                f"Expected OBJ, but line {number} says {line[:40].decode('latin-1')!r}; the file is damaged, export it again."
+                f"Expected OBJ, but line {number} says {line[:40].decode('latin-1')!r}; export the file again."
             ) from error
     return result
 
@@ -115,7 +115,7 @@ def _face(result: _Statements, words: list[bytes], current: int) -> int:
         raise ValueError("fewer than three corners")
     if not result.names:  # faces before the first usemtl
         result.names[""] = 0
-    for second, third in zip(corners[1:-1], corners[2:]):
+    for second, third in pairwise(corners[1:]):
         result.corners += (corners[0], second, third)
         result.materials.append(current)
     return current
@@ -137,28 +137,21 @@ def _part(statements: _Statements) -> Part:
         colors = linear_from_srgb(np.clip(_rows(statements.colors, 3, "colours"), 0.0, 1.0))
     materials = np.array(statements.materials, np.int64)
     used = [slot for slot in (1, 2) if len(corners) and corners[:, slot].max() >= 0]
-    if all(len(rows) == len(positions) and (corners[:, slot] == corners[:, 0]).all() for slot, rows in _both(used, uv, normals)):
-        return Part(
-            positions, corners[:, 0].reshape(-1, 3), materials, normals if 2 in used else None, None,
-            _flipped(uv) if 1 in used else None, colors,
-        )
+    sizes = {1: len(uv), 2: len(normals)}
+    if all(sizes[slot] == len(positions) and (corners[:, slot] == corners[:, 0]).all() for slot in used):
+        part = Part(positions, corners[:, 0].reshape(-1, 3), materials, colors=colors)
+        part.normals = normals if 2 in used else None
+        part.uv = _flipped(uv) if 1 in used else None
+        return part
     width = (len(uv) + 1, len(normals) + 1)
     keys = (corners[:, 0] * width[0] + corners[:, 1] + 1) * width[1] + corners[:, 2] + 1
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     kept = corners[first]
-    return Part(
-        positions[kept[:, 0]],
-        inverse.reshape(-1, 3),
-        materials,
-        _gathered(normals, kept[:, 2], 0.0) if 2 in used else None,
-        None,
-        _flipped(_gathered(uv, kept[:, 1], 0.0)) if 1 in used else None,
-        None if colors is None else colors[kept[:, 0]],
-    )
-
-
-def _both(used: list[int], uv: np.ndarray, normals: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    return [(slot, {1: uv, 2: normals}[slot]) for slot in used]
+    part = Part(positions[kept[:, 0]], inverse.reshape(-1, 3), materials)
+    part.normals = _gathered(normals, kept[:, 2]) if 2 in used else None
+    part.uv = _flipped(_gathered(uv, kept[:, 1])) if 1 in used else None
+    part.colors = None if colors is None else colors[kept[:, 0]]
+    return part
 
 
 def _rows(values: list[list[float]], width: int, name: str) -> np.ndarray:
@@ -167,9 +160,9 @@ def _rows(values: list[list[float]], width: int, name: str) -> np.ndarray:
     return np.array(values, np.float64).reshape(-1, width)
 
 
-def _gathered(rows: np.ndarray, indices: np.ndarray, missing: float) -> np.ndarray:
-    """Rows by index; ``missing`` where the index is -1."""
-    return np.concatenate([rows, np.full((1, rows.shape[1]), missing)])[indices]
+def _gathered(rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Rows by index; zeros where the index is -1."""
+    return np.concatenate([rows, np.zeros((1, rows.shape[1]))])[indices]
 
 
 def _flipped(uv: np.ndarray) -> np.ndarray:

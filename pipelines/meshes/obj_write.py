@@ -19,8 +19,8 @@ from .world import units_comment, world_faces, world_normals, world_vertices
 def obj_files(mesh: Mesh, stem: str) -> dict[str, bytes]:
     """File contents by name: ``stem.obj`` and, where there are materials, ``stem.mtl`` and its PNG textures.
 
-    World coordinates; enough digits that float32 values come back to the bit (float64 under a transform). Vertex colours
-    are written behind the positions as sRGB.
+    World coordinates; enough digits that float32 values come back to the bit (float64 under a transform). Vertex
+    colours are written behind the positions as sRGB.
     """
     files: dict[str, bytes] = {}
     names = _unique_names(mesh.materials)

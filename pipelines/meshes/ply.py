@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Iterator, Optional
 
 import numpy as np
 
@@ -34,7 +34,7 @@ LARGEST_POLYGON = 255
 class _Property:
     name: str
     kind: str
-    count_kind: Optional[str] = None  # of a list, the type of its length
+    count_kind: str | None = None  # of a list, the type of its length
 
 
 @dataclass
@@ -69,13 +69,13 @@ def read_ply(data: bytes, limits: Limits) -> Mesh:
     return _mesh(columns, faces, units_note(comments))
 
 
-def _header(data: bytes, limits: Limits) -> tuple[Optional[str], list[_Element], bytes, int]:
+def _header(data: bytes, limits: Limits) -> tuple[str | None, list[_Element], bytes, int]:
     """Byte order (None: text), elements, comments, and where the data starts."""
     end = data.find(b"end_header", 0, HEADER_BYTES)
     start = data.find(b"\n", end, end + 64) + 1
     if not data.startswith(b"ply") or end < 0 or start == 0:
         raise _damaged("it has no PLY header")
-    order: Optional[str] = ""
+    order: str | None = ""
     elements: list[_Element] = []
     comments = b""
     for line in data[:end].splitlines()[1:]:
@@ -102,7 +102,7 @@ def _header(data: bytes, limits: Limits) -> tuple[Optional[str], list[_Element],
     return order, elements, comments, start
 
 
-def _property(words: list[str]) -> Optional[_Property]:
+def _property(words: list[str]) -> _Property | None:
     if len(words) == 3 and words[1] in TYPES:
         return _Property(words[2], TYPES[words[1]])
     if len(words) == 5 and words[1] == "list" and words[2] in TYPES and words[3] in TYPES:
@@ -184,7 +184,7 @@ class _Binary:
         self.position += need
         return rows
 
-    def _equal_polygons(self, element: _Element, target: int) -> Optional[np.ndarray]:
+    def _equal_polygons(self, element: _Element, target: int) -> np.ndarray | None:
         """Corners (M, K) where every list is as long as the first; None, and nothing read, otherwise."""
         before = self.position
         first = next(self._lists(_Element(element.name, 1, element.properties)))
@@ -281,7 +281,7 @@ def _mesh(columns: dict[str, np.ndarray], faces: np.ndarray, units: str) -> Mesh
         raise _damaged("it has no x, y and z per vertex")
     positions = _columns(columns, ("x", "y", "z"))
     if faces.size and (faces.min() < 0 or faces.max() >= len(positions)):
-        raise _damaged(f"a face uses vertex {int(faces.max() if faces.min() >= 0 else faces.min())} of {len(positions)}")
+        raise _damaged(f"its faces use vertices {int(faces.min())}..{int(faces.max())} of {len(positions)}")
     part = Part(positions, faces)
     if {"nx", "ny", "nz"} <= columns.keys():
         part.normals = _columns(columns, ("nx", "ny", "nz"))

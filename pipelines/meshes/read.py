@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Optional, Union
 
 from ..errors import Bundle3DError
 from .gltf_document import open_glb, open_gltf
@@ -20,16 +19,16 @@ READ_FORMATS = ("glb", "gltf", "obj", "ply", "stl")
 
 
 def read_mesh(
-    source: Union[str, os.PathLike[str], bytes], format: Optional[str] = None, limits: Limits = LIMITS
+    source: str | os.PathLike[str] | bytes, format: str | None = None, limits: Limits = LIMITS
 ) -> Mesh:
     """The whole scene of a GLB, embedded glTF, OBJ, PLY or STL file as one Mesh, node transforms applied.
 
     ``source`` is a path or the file's bytes; ``format`` is its extension, by default the path's or found in the bytes.
     An OBJ read from a path may use material and texture files in its own folder; from bytes it has no materials.
-    Positions are in world coordinates in the file's units; far from the origin they are centred and ``transform`` holds the
-    offset. Raises Bundle3DError, and nothing else, for whatever the file holds.
+    Positions are in world coordinates in the file's units; far from the origin they are centred and ``transform`` holds
+    the offset. Raises Bundle3DError, and nothing else, for whatever the file holds.
     """
-    folder: Optional[Path] = None
+    folder: Path | None = None
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
         limits.check("file_bytes", len(data), "bytes")
@@ -50,7 +49,7 @@ def read_mesh(
         if kind == "stl":
             return read_stl(data, limits)
     except MemoryError as error:
-        raise Bundle3DError("Expected a mesh that fits into memory, but it does not; simplify it or close programs.") from error
+        raise Bundle3DError("Expected a mesh that fits into memory, but it does not; simplify it.") from error
     raise Bundle3DError(
         f"Expected one of {', '.join(READ_FORMATS)}, but got the format {kind[:20]!r}; convert the file to GLB."
     )

@@ -26,7 +26,7 @@ def metallic_roughness(diffuse: np.ndarray, specular: np.ndarray) -> tuple[np.nd
 
     Metallic m solves the two definitions of metallic-roughness in perceived brightness,
     ``diffuse = base (1 - s_d) (1 - m) / (1 - s)`` and ``specular = s_d (1 - m) + base m`` with s_d = 0.04 and s the
-    strongest specular channel; base colour then follows from diffuse where m is small and from specular where m is large.
+    strongest specular channel; base colour then follows from diffuse where m is small, from specular where it is large.
     """
     one_minus_specular = 1.0 - specular.max(-1)
     bright_diffuse, bright_specular = _brightness(diffuse), _brightness(specular)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping, Optional, Union
+from typing import Any
 
 from ..errors import Bundle3DError
 from .glb_write import glb_bytes
@@ -17,7 +18,7 @@ from .stl import stl_bytes
 WRITE_FORMATS = ("glb", "obj", "ply", "stl")
 
 
-def mesh_to_bytes(mesh: Mesh, format: str, extras: Optional[Mapping[str, Any]] = None) -> bytes:
+def mesh_to_bytes(mesh: Mesh, format: str, extras: Mapping[str, Any] | None = None) -> bytes:
     """The mesh as a file of ``format`` (glb, obj, ply or stl); an OBJ in one piece has no materials.
 
     ``extras`` goes to ``asset.extras`` of a GLB. Raises Bundle3DError for other formats and for meshes without faces.
@@ -31,11 +32,11 @@ def mesh_to_bytes(mesh: Mesh, format: str, extras: Optional[Mapping[str, Any]] =
 
 
 def write_mesh(
-    mesh: Mesh, path: Union[str, os.PathLike[str]], format: Optional[str] = None, extras: Optional[Mapping[str, Any]] = None
+    mesh: Mesh, path: str | os.PathLike[str], format: str | None = None, extras: Mapping[str, Any] | None = None
 ) -> list[Path]:
     """Writes the mesh and returns the files: one, or OBJ, MTL and textures side by side.
 
-    GLB keeps everything; OBJ loses alpha mode, tangents and wrap of single axes; PLY keeps geometry, UVs and 8-bit colours;
+    GLB keeps everything; OBJ loses alpha mode, tangents and colour alpha; PLY keeps geometry, UVs and 8-bit colours;
     STL geometry only. Existing files are replaced; a failure leaves nothing behind. Raises Bundle3DError as
     `mesh_to_bytes`, and where the folder cannot be written.
     """
@@ -65,7 +66,7 @@ def write_mesh(
 def _known(format: str) -> str:
     kind = format.lower().lstrip(".")
     if kind not in WRITE_FORMATS:
-        raise Bundle3DError(f"Expected one of {', '.join(WRITE_FORMATS)} to write, but got {kind[:20]!r}; choose one of them.")
+        raise Bundle3DError(f"Expected one of {', '.join(WRITE_FORMATS)}, but got {kind[:20]!r}; choose one of them.")
     return kind
 
 
