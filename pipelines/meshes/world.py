@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import torch
 
 from ..errors import Bundle3DError
-from .assemble import cofactors, unit
+from .assemble import Part, cofactors, transformed, unit
 from .glb_write import unit_or
 from .mesh import Mesh
 
@@ -50,3 +51,30 @@ def units_note(text: bytes) -> str:
     """The units that a comment or header of ours names; "meter" where it names none."""
     match = NOTE.search(text)
     return match.group(1).decode() if match else "meter"
+
+
+def in_world(mesh: Mesh) -> Mesh:
+    """The mesh with ``transform`` applied to its vertices, normals, tangents and winding, and then the identity."""
+    matrix = mesh.transform.cpu().double().numpy()
+    if np.array_equal(matrix, np.eye(4)):
+        return mesh
+
+    def array(values: torch.Tensor | None) -> np.ndarray | None:
+        return None if values is None else values.detach().cpu().numpy()
+
+    part = Part(
+        mesh.vertices.detach().cpu().double().numpy(),
+        mesh.faces.cpu().numpy(),
+        normals=array(mesh.normals),
+        tangents=array(mesh.tangents),
+    )
+    moved = transformed(part, matrix)
+    changes = {"vertices": moved.positions, "normals": moved.normals, "tangents": moved.tangents}
+    device = mesh.vertices.device
+    tensors = {
+        name: torch.from_numpy(values.astype(np.float32)).to(device)
+        for name, values in changes.items()
+        if values is not None
+    }
+    faces = torch.from_numpy(np.ascontiguousarray(moved.faces)).to(device)
+    return mesh.with_(faces=faces, transform=torch.eye(4, dtype=torch.float64), **tensors)
