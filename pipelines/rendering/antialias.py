@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from .barycentrics import pixel_centres
+from .kernels import lacks_float64
 from .rasterise import Fragments
 from .silhouette import Crossings, find_crossings
 
@@ -19,6 +20,9 @@ def antialias(
     in the image and, through the place of the outline, in ``clip`` (V, N, 4). Features thinner than a pixel can
     receive several shares and leave the range of the image. Source: specs/kernels.md section 3.
     """
+    if lacks_float64(clip):
+        home = clip.device
+        return antialias(image.cpu(), clip.cpu(), faces.cpu(), fragments.to("cpu"), backend).to(home)
     height, width = fragments.face.shape[1:]
     crossings = find_crossings(clip, faces, fragments.face, fragments.depth, backend)
     weight = crossing_weights(clip, crossings, height, width).to(image)

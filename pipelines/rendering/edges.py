@@ -27,12 +27,10 @@ def find_edges(faces: torch.Tensor, count: int, backend: str = "auto") -> Edges:
     if resolve_backend(backend, faces) == "torch":
         return _find_edges_torch(faces.long(), count)
     total = 3 * faces.shape[0]
-    ends, start = torch.empty(total, 2, dtype=torch.int32), torch.empty(total + 1, dtype=torch.int32)
-    opposite, scratch = torch.empty(total, dtype=torch.int32), np.empty(2 * total, np.int32)
-    bucket = np.empty(count + 1, np.int32)
-    faces = faces.int().contiguous()
-    found = sort_half_edges(faces.numpy(), scratch, bucket, ends.numpy(), start.numpy(), opposite.numpy())
-    return Edges(ends[:found], start[: found + 1], opposite)
+    ends, start, opposite = np.empty((total, 2), np.int32), np.empty(total + 1, np.int32), np.empty(total, np.int32)
+    scratch, bucket = np.empty(2 * total, np.int32), np.empty(count + 1, np.int32)
+    found = sort_half_edges(faces.int().contiguous().numpy(), scratch, bucket, ends, start, opposite)
+    return Edges(*(torch.from_numpy(array) for array in (ends[:found], start[: found + 1], opposite)))
 
 
 def _find_edges_torch(faces: torch.Tensor, count: int) -> Edges:

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from ..errors import Bundle3DError
 from .barycentrics import covered_barycentrics
 from .barycentrics_numba import fill_attributes, pull_pixels
-from .kernels import bands, resolve_backend, run_jobs
+from .kernels import bands, lacks_float64, resolve_backend, run_jobs
 from .rasterise import Fragments
 
 Array = np.ndarray
@@ -36,6 +36,9 @@ def interpolate(
     attributes of another shape.
     """
     check_attributes(attributes, clip)
+    if lacks_float64(clip):
+        home = clip.device
+        return interpolate(attributes.cpu(), clip.cpu(), faces.cpu(), fragments.to("cpu"), backend).to(home)
     exact = attributes if clip.dtype == torch.float32 else clip
     if resolve_backend(backend, exact) == "numba":
         image: torch.Tensor = Interpolation.apply(
@@ -60,7 +63,7 @@ class Interpolation(torch.autograd.Function):
         ctx: Any, attributes: torch.Tensor, clip: torch.Tensor, faces: torch.Tensor, face: torch.Tensor
     ) -> torch.Tensor:
         views, height, width = face.shape
-        image = torch.empty(views, height, width, attributes.shape[-1])
+        image = torch.empty(views, height, width, attributes.shape[-1], device="cpu")
         values, points, corners, shown, pixels = to_numpy(attributes, clip, faces, face, image)
 
         def work(view: int, top: int, end: int) -> None:

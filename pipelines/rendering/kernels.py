@@ -85,6 +85,11 @@ def thread_count() -> int:
     return os.cpu_count() or 1
 
 
+def lacks_float64(tensor: torch.Tensor) -> bool:
+    """Whether the tensor's device cannot compute what the rasteriser needs; its tensors then visit the CPU."""
+    return tensor.device.type == "mps"
+
+
 def run_jobs(function: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]) -> list[Result]:
     """Call ``function(*job)`` for every job in the shared pool and return the results in the order of the jobs.
 
@@ -97,12 +102,12 @@ def run_jobs(function: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]) -
     return list(_shared_pool().map(lambda job: function(*job), listed))
 
 
-def bands(views: int, height: int) -> list[tuple[int, int, int]]:
-    """(view, first row, end row) of pieces of equal size: one job each.
+def bands(views: int, height: int, jobs: int = 8) -> list[tuple[int, int, int]]:
+    """(view, first row, end row) of at least ``jobs`` pieces of equal size, where the rows allow for it.
 
-    Their number depends on the input alone, so that sums over jobs are the same on every machine.
+    Jobs whose sums are added up keep the default, so that the result is the same on every machine.
     """
-    per_view = max(1, min(-(-8 // max(views, 1)), height // 16))
+    per_view = max(1, min(-(-jobs // max(views, 1)), height // 16))
     edges = [height * i // per_view for i in range(per_view + 1)]
     return [(view, edges[i], edges[i + 1]) for view in range(views) for i in range(per_view)]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import Bundle3DError
-from .kernels import resolve_backend
+from .kernels import lacks_float64, resolve_backend
 from .rasterise_numba import rasterise_numba
 from .rasterise_torch import rasterise_torch
 from .screen import to_screen
@@ -26,6 +26,10 @@ class Fragments:
     face: torch.Tensor
     barycentric: torch.Tensor
     depth: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Fragments:
+        """The same on another device."""
+        return Fragments(self.face.to(device), self.barycentric.to(device), self.depth.to(device))
 
     @property
     def mask(self) -> torch.Tensor:
@@ -59,6 +63,8 @@ def rasterise(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, 
     specs/kernels.md section 2.
     """
     check_geometry(clip, faces, height, width)
+    if lacks_float64(clip):
+        return rasterise(clip.cpu(), faces.cpu(), height, width, backend).to(clip.device)
     if resolve_backend(backend, clip) == "numba":
         clip, faces = clip.float().contiguous(), faces.int().contiguous()
         return Fragments(*rasterise_numba(clip, faces, to_screen(clip, faces, height, width, "numba"), height, width))

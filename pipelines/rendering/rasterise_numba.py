@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .barycentrics_numba import fill_barycentrics
-from .kernels import bands, kernel, run_jobs
+from .kernels import bands, kernel, run_jobs, thread_count
 from .screen import OUTSIDE, Screen
 
 Array = np.ndarray
@@ -106,9 +106,9 @@ def rasterise_numba(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Face ids, barycentrics and depths of ``clip`` (V, N, 4) float32 and ``faces`` (M, 3) int32, both contiguous."""
     views = clip.shape[0]
-    face = torch.empty(views, height, width, dtype=torch.int32)
-    depth = torch.empty(views, height, width)
-    barycentric = torch.empty(views, height, width, 3)
+    face = torch.empty(views, height, width, dtype=torch.int32, device="cpu")
+    depth = torch.empty(views, height, width, device="cpu")
+    barycentric = torch.empty(views, height, width, 3, device="cpu")
     clip_array, face_array = clip.numpy(), faces.numpy()
     face_buffer, depth_buffer, barycentric_buffer = face.numpy(), depth.numpy(), barycentric.numpy()
 
@@ -118,5 +118,5 @@ def rasterise_numba(
         weights = barycentric_buffer[view, top:end].reshape(-1, 3)
         fill_barycentrics(clip_array[view], face_array, rows.reshape(-1), top, height, width, weights)
 
-    run_jobs(work, bands(views, height))
+    run_jobs(work, bands(views, height, max(8, 2 * thread_count())))
     return face, barycentric, depth

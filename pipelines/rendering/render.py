@@ -13,7 +13,7 @@ from .antialias_numba import blend_crossings, pull_outlines
 from .barycentrics_numba import fill_attributes, pull_pixels, pull_shares
 from .edges import Edges, find_edges
 from .interpolate import check_attributes, empty_gradients, interpolate, of_view, summed_gradients, to_numpy
-from .kernels import bands, resolve_backend, run_jobs
+from .kernels import bands, lacks_float64, resolve_backend, run_jobs, thread_count
 from .rasterise import check_geometry, rasterise
 from .rasterise_numba import fill_band
 from .screen import to_screen
@@ -32,6 +32,8 @@ def render_attributes(
     """
     check_geometry(clip, faces, height, width)
     check_attributes(attributes, clip)
+    if lacks_float64(clip):
+        return render_attributes(attributes.cpu(), clip.cpu(), faces.cpu(), height, width, backend).to(clip.device)
     exact = attributes if clip.dtype == torch.float32 else clip
     if resolve_backend(backend, exact) == "numba":
         compiled: torch.Tensor = Rendering.apply(
@@ -52,8 +54,9 @@ class Rendering(torch.autograd.Function):
         ctx: Any, attributes: torch.Tensor, clip: torch.Tensor, faces: torch.Tensor, height: int, width: int
     ) -> torch.Tensor:
         views, channels = clip.shape[0], attributes.shape[-1] + 1
-        image = torch.empty(views, height, width, channels)
-        face, depth = torch.empty(views, height, width, dtype=torch.int32), torch.empty(views, height, width)
+        image = torch.empty(views, height, width, channels, device="cpu")
+        face = torch.empty(views, height, width, dtype=torch.int32, device="cpu")
+        depth = torch.empty(views, height, width, device="cpu")
         values, points, corners, shown, nearest, pixels = to_numpy(attributes, clip, faces, face, depth, image)
         screen = to_screen(clip, faces, height, width, "numba")
 
@@ -71,7 +74,7 @@ class Rendering(torch.autograd.Function):
             return inner, outer, ends, vertical, difference, weight, target
 
         edges: Edges = find_edges(faces, clip.shape[1], "numba")
-        run_jobs(draw, bands(views, height))
+        run_jobs(draw, bands(views, height, max(8, 2 * thread_count())))
         ctx.crossings = run_jobs(blend, [(view,) for view in range(views)])
         ctx.save_for_backward(attributes, clip, faces, face)
         return image

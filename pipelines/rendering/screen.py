@@ -43,8 +43,8 @@ def to_screen(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, 
     """Snap clip coordinates (V, N, 4) to 1/256 pixel and clip the faces (M, 3) that need it."""
     clip = clip.detach()
     if backend == "numba":
-        position = torch.empty(*clip.shape[:2], 2, dtype=torch.int32)
-        depth = torch.empty(clip.shape[:2])
+        position = torch.empty(*clip.shape[:2], 2, dtype=torch.int32, device="cpu")
+        depth = torch.empty(clip.shape[:2], device="cpu")
         arrays = [(clip[v].numpy(), height, width, position[v].numpy(), depth[v].numpy()) for v in range(len(clip))]
         complete = all(run_jobs(snap_vertices, arrays))
     else:

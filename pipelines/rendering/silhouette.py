@@ -126,10 +126,15 @@ def crossings_of_view(clip: torch.Tensor, edges: Edges, face: torch.Tensor, dept
     slot, reach = np.zeros((2, height * width), np.int32), np.empty((2, height * width))
     ends, start, opposite = edges.ends.numpy(), edges.start.numpy(), edges.opposite.numpy()
     found = mark_crossings(clip.detach().numpy(), ends, start, opposite, face.numpy(), depth.numpy(), slot, reach)
-    inner, outer = torch.empty(found, dtype=torch.int64), torch.empty(found, dtype=torch.int64)
-    corners, vertical = torch.empty(found, 2, dtype=torch.int64), torch.empty(found, dtype=torch.bool)
-    list_crossings(slot, ends, width, inner.numpy(), outer.numpy(), corners.numpy(), vertical.numpy())
-    return inner, outer, corners, vertical
+    inner, outer, corners = np.empty(found, np.int64), np.empty(found, np.int64), np.empty((found, 2), np.int64)
+    vertical = np.empty(found, np.bool_)
+    list_crossings(slot, ends, width, inner, outer, corners, vertical)
+    return (
+        torch.from_numpy(inner),
+        torch.from_numpy(outer),
+        torch.from_numpy(corners),
+        torch.from_numpy(vertical),
+    )
 
 
 @kernel

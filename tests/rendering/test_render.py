@@ -154,6 +154,19 @@ def test_no_faces_render_black(backend: str) -> None:
     assert image.shape == (2, 8, 8, 4) and not image.any()
 
 
+@each_backend
+def test_tensors_stay_on_the_device_of_the_inputs(backend: str) -> None:
+    # whatever is made without naming a device would land on "meta" here and fail when it meets the inputs
+    vertices, faces = bumpy(10)
+    clip = PERSPECTIVE.clip(vertices.float()).requires_grad_()
+    clip = torch.where(clip[..., :1] > 0.9, clip * torch.tensor((1.0, 1.0, 1.0, -1.0)), clip)
+    expected = render_attributes(vertices.float(), clip, faces, 24, 24, backend)
+    with torch.device("meta"):
+        image = render_attributes(vertices.float(), clip, faces, 24, 24, backend)
+        image.square().sum().backward()
+    assert torch.equal(image, expected)
+
+
 def test_refusals() -> None:
     vertices, faces = sphere(4)
     clip = PERSPECTIVE.clip(vertices.float())
