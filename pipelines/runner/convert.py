@@ -126,8 +126,38 @@ class Converter:
                 source = self.input_source(scope.parent, scope.instance, index)
                 if source is not None:
                     return source
-        promoted = instance_values(scope.instance)
-        return Value(promoted[name]) if promoted.get(name) is not None else None
+        return self.promoted_value(scope, slot)
+
+    def promoted_value(self, scope: Scope, slot: int) -> Source:
+        """The value of the widget that a subgraph instance shows for an unconnected input.
+
+        Newer files keep it in the instance, one value per input that ends in a widget; older ones in that widget's node.
+        """
+        ends = [self.widget_behind(scope, index) for index in range(len(scope.definition["inputs"]))]
+        end = ends[slot]
+        if end is None:
+            return None
+        shown = [index for index, other in enumerate(ends) if other is not None]
+        values = scope.instance.get("widgets_values")
+        if isinstance(values, list) and len(values) == len(shown):
+            return Value(values[shown.index(slot)])
+        node, name = end
+        if node["type"] in self.subgraphs:
+            inner = self.inside(scope, node)
+            names = [entry["name"] for entry in inner.definition["inputs"]]
+            return self.promoted_value(inner, names.index(name)) if name in names else None
+        own = widget_values(node, self.info.get(node["type"], {}))
+        return Value(own[name]) if name in own else None
+
+    @staticmethod
+    def widget_behind(scope: Scope, slot: int) -> tuple[dict[str, Any], str] | None:
+        """The first (node, input name) inside a subgraph that its input feeds and that is a widget."""
+        links = set(scope.definition["inputs"][slot].get("linkIds") or [])
+        for node in scope.nodes.values():
+            for entry in node.get("inputs") or []:
+                if entry.get("link") in links and "widget" in entry:
+                    return node, entry["name"]
+        return None
 
     def output_source(self, scope: Scope, node: dict[str, Any], slot: int) -> Source:
         """What really feeds an output: the node, or what a bypassed, frontend-only or subgraph node passes on."""
@@ -165,15 +195,6 @@ def compatible(a: Any, b: Any) -> bool:
     """Whether two socket types, each possibly a list with commas, have one in common."""
     left, right = set(str(a).split(",")), set(str(b).split(","))
     return bool(left & right) or "*" in left | right
-
-
-def instance_values(instance: dict[str, Any]) -> dict[str, Any]:
-    """The values of the widgets that a subgraph instance shows, by the name of its input."""
-    values = instance.get("widgets_values")
-    if isinstance(values, dict):
-        return values
-    names = [entry["name"] for entry in instance.get("inputs") or [] if "widget" in entry]
-    return dict(zip(names, values)) if values and len(values) == len(names) else {}
 
 
 def widget_values(node: dict[str, Any], info: NodeInfo) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,8 +47,8 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture
-def comfy_page(browser: Browser, comfyui: ComfyServer) -> Iterator[Page]:
+@contextmanager
+def frontend(browser: Browser, url: str) -> Iterator[Page]:
     """A page with the loaded ComfyUI frontend; ``page.errors`` collects uncaught JavaScript errors."""
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
     page = context.new_page()
@@ -55,7 +56,21 @@ def comfy_page(browser: Browser, comfyui: ComfyServer) -> Iterator[Page]:
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.errors = errors  # type: ignore[attr-defined]
-    page.goto(comfyui.url)
+    page.goto(url)
     page.wait_for_function(READY)
     yield page
     context.close()
+
+
+@pytest.fixture
+def comfy_page(browser: Browser, comfyui: ComfyServer) -> Iterator[Page]:
+    """A fresh page with the frontend; see :func:`frontend`."""
+    with frontend(browser, comfyui.url) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def shared_page(browser: Browser, comfyui: ComfyServer) -> Iterator[Page]:
+    """One page with the frontend for all tests of a file, which leave it usable."""
+    with frontend(browser, comfyui.url) as page:
+        yield page
