@@ -157,7 +157,7 @@ def _hidden_faces(charts: Charts, height: Array, texel: float) -> Array:
 
 
 def shelf_layout(charts: Charts, texel: float) -> tuple[Array, int]:
-    """Charts in rows without rotation: uv (P, 2) in the unit square and the resolution at which texels have that size."""
+    """Charts in rows without rotation: uv (P, 2) in the unit square and the resolution that gives texels this size."""
     low, high = chart_boxes(charts.points, charts.point_chart, charts.count)
     size = np.ceil((high - low) / texel).astype(np.int64) + 2
     width = int(max(np.ceil(np.sqrt(size.prod(1).sum()) * 1.1), size[:, 0].max()))

@@ -77,11 +77,12 @@ def _separate_fans(surface: Surface, neighbours: Array) -> Surface:
     extra[first] = False
     ids = owner.copy()
     ids[extra] = len(surface.points) + np.arange(int(extra.sum()))
-    return _replace_geometry(surface, np.concatenate((surface.points, surface.points[owner[extra]])), ids[fans].reshape(-1, 3))
+    points = np.concatenate((surface.points, surface.points[owner[extra]]))
+    return _replace_geometry(surface, points, ids[fans].reshape(-1, 3))
 
 
 def _shared_pairs(surface: Surface, neighbours: Array) -> Array:
-    """(K, 2) face and edge slot, one side of every joined pair but one at edges that more than two faces still share."""
+    """(K, 2) face and edge slot of one side of every pair but one, at edges that more than two faces still share."""
     _, face_edges = unique_edges(surface.tensor)
     flat = face_edges.reshape(-1).numpy()
     crowded = np.nonzero(np.bincount(flat)[flat] > 2)[0]

@@ -30,7 +30,8 @@ def consistent_flips(faces: torch.Tensor) -> tuple[Array, Array, Array]:
     first, second = pairs[joined].unbind(1)
     # Two copies of each face, as given and turned over; edges join the copies that agree.
     cross = opposed * count
-    agree = torch.cat((torch.stack((first, second + cross), 1), torch.stack((first + count, second + count - cross), 1)))
+    given, turned = torch.stack((first, second + cross), 1), torch.stack((first + count, second + count - cross), 1)
+    agree = torch.cat((given, turned))
     sheets = label_components(agree, 2 * count).numpy()
     parts = label_components(torch.stack((first, second), dim=1), count).numpy()
     two_sided = sheets[:count] != sheets[count:]
@@ -99,4 +100,3 @@ def signed_volume(points: Array, faces: Array) -> float:
     """Volume enclosed by closed ``faces`` (M, 3), negative when they look inward."""
     a, b, c = (points[faces[:, i]] for i in range(3))
     return float((a * np.cross(b, c)).sum() / 6)
-

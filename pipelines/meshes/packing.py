@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -71,8 +72,8 @@ def pack(charts: Charts, resolution: int, padding: int, backend: str = "auto") -
             scale = min(lower * 1.08, 0.5 * (lower + upper))
     if placed is None:
         raise Bundle3DError(
-            f"Expected {charts.count} charts to fit into {resolution} x {resolution} texels with {padding} texels between "
-            "them, but they do not; choose a higher resolution or a smaller padding, or simplify the mesh."
+            f"Expected {charts.count} charts to fit into {resolution} x {resolution} texels, {padding} texels apart, "
+            "but they do not; choose a higher resolution or a smaller padding, or simplify the mesh."
         )
     return placed * (cell / resolution)
 
@@ -188,7 +189,7 @@ def outline_profiles(local: Array, rim: Array, point_chart: Array, cells: Array)
     empty = top < 0
     bottom, top = np.where(empty, 0, np.clip(bottom, 0, rows - 1)), np.where(empty, rows, np.clip(top, 1, rows))
     top = np.maximum(top, bottom + 1)
-    return [Profile(bottom[s:e], top[s:e]) for s, e in zip(start[:-1], start[1:])]
+    return [Profile(bottom[s:e], top[s:e]) for s, e in pairwise(start)]
 
 
 def _dilate(bottom: Array, gap: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from ..errors import Bundle3DError
 
@@ -35,9 +35,9 @@ def _fill(color: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     height, width = weight.shape[-2:]
     if bool((weight > 0).all()) or height * width == 1:
         return color
-    half_weight = F.avg_pool2d(weight, 2, ceil_mode=True, count_include_pad=False)
-    half_color = F.avg_pool2d(color, 2, ceil_mode=True, count_include_pad=False)
+    half_weight = functional.avg_pool2d(weight, 2, ceil_mode=True, count_include_pad=False)
+    half_color = functional.avg_pool2d(color, 2, ceil_mode=True, count_include_pad=False)
     covered = half_weight > 0
     half = _fill(half_color / half_weight.clamp(min=1e-12) * covered, covered.to(color.dtype))
-    coarse = F.interpolate(half, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
+    coarse = functional.interpolate(half, scale_factor=2, mode="bilinear", align_corners=False)[..., :height, :width]
     return torch.where(weight > 0, color, coarse)

@@ -21,8 +21,8 @@ class RepairOptions:
     """What ``repair`` does; lengths are shares of the mesh's box diagonal.
 
     ``weld``: vertices closer than this become one. ``debris``: connected parts with a smaller box diagonal go; 0 keeps
-    all. ``largest_hole``: loops up to this size are closed; 0 closes none, 1 or more all. ``inner_shells``: drop parts that lie
-    inside others. ``orient``: make faces agree and look outward.
+    all. ``largest_hole``: loops up to this size are closed; 0 closes none, 1 or more all. ``inner_shells``: drop parts
+    that lie inside others. ``orient``: make faces agree and look outward.
     """
 
     weld: float = 1e-6
@@ -109,6 +109,6 @@ def _check(options: RepairOptions) -> None:
     for name in ("weld", "debris", "largest_hole"):
         value = getattr(options, name)
         if not (0.0 <= value <= 1e6):
-            raise Bundle3DError(f"Expected the repair option {name} to be 0 or more, but got {value}; it is a share of the size.")
-
-
+            raise Bundle3DError(
+                f"Expected the repair option {name} to be 0 or more, but got {value}; use a share of the size."
+            )

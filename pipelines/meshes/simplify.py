@@ -28,11 +28,14 @@ def simplify(mesh: Mesh, target_faces: int) -> Mesh:
     bare = mesh.with_(uv=None, colors=None, normals=None, tangents=None, face_material=None)
     welded = weld(bare.to("cpu"), keep_seams=False)
     reduced = _collapse(welded, target_faces)
-    if is_watertight(welded.faces) and is_manifold(welded.faces):
-        if not (is_watertight(reduced.faces) and is_manifold(reduced.faces)):
-            reduced = repair(reduced, RepairOptions(weld=0.0, debris=0.0, inner_shells=False))
+    if _is_sound(welded) and not _is_sound(reduced):
+        reduced = repair(reduced, RepairOptions(weld=0.0, debris=0.0, inner_shells=False))
     device = mesh.vertices.device
     return transfer_attributes(mesh, reduced.vertices.to(device), reduced.faces.to(device))
+
+
+def _is_sound(mesh: Mesh) -> bool:
+    return is_watertight(mesh.faces) and is_manifold(mesh.faces)
 
 
 def _collapse(mesh: Mesh, target_faces: int) -> Mesh:

@@ -12,8 +12,8 @@ from .topology import unique_keys
 def vertex_tangents(mesh: Mesh) -> torch.Tensor:
     """(N, 4) unit tangents along growing u, orthogonal to the vertex normals, and the handedness 1 or -1.
 
-    The bitangent ``w * cross(normal, tangent)`` points against growing v, as glTF has it (green is up). Each corner adds
-    its face's direction, laid into the plane of the vertex normal, by the angle of the corner. Where mirrored and
+    The bitangent ``w * cross(normal, tangent)`` points against growing v, as glTF has it (green is up). Each corner
+    adds its face's direction, laid into the plane of the vertex normal, by the angle of the corner. Where mirrored and
     unmirrored faces share a vertex the larger angle decides; ``with_tangents`` doubles such vertices instead. A vertex
     without any direction in uv gets one across its normal. Raises Bundle3DError without uv.
     """
@@ -51,7 +51,7 @@ def with_tangents(mesh: Mesh) -> Mesh:
 
 
 def _corner_directions(mesh: Mesh, normals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Per corner (3 M): unit direction of u in the plane of the vertex normal or zero, angle, whether it is mirrored."""
+    """Per corner (3 M): unit direction of u in the plane of the normal or zero, angle, whether it is mirrored."""
     uv = uv_of(mesh).index_select(0, mesh.faces.reshape(-1)).reshape(-1, 3, 2)
     corners = mesh.vertices.index_select(0, mesh.faces.reshape(-1)).reshape(-1, 3, 3)
     edge_1, edge_2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]

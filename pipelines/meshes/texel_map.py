@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from ..errors import Bundle3DError
 from ..rendering.rasterise import rasterise
@@ -33,7 +33,10 @@ class TexelMap:
         covered = self.mask
         corners = faces.index_select(0, self.face[covered].long())
         weights = self.barycentric[covered]
-        return sum(weights[:, i, None] * values.index_select(0, corners[:, i]) for i in range(3))  # type: ignore[return-value]
+        total = values.new_zeros((corners.shape[0], values.shape[1]))
+        for i in range(3):
+            total = total + weights[:, i, None].to(values) * values.index_select(0, corners[:, i])
+        return total
 
 
 def uv_of(mesh: Mesh) -> torch.Tensor:
@@ -53,8 +56,9 @@ def rasterise_uv(mesh: Mesh, resolution: int, border: int = 1, backend: str = "a
     """Draw the mesh into its own texture of ``resolution`` x ``resolution`` texels.
 
     A texel belongs to the face that its centre lies in. Faces too small to own a centre take the empty texel under
-    their centroid, then charts grow by ``border`` rings of empty texels, which show the nearest point of the neighbouring
-    face, so that bilinear lookups at a chart's rim read surface only. Parts outside the unit square are not drawn.
+    their centroid, then charts grow by ``border`` rings of empty texels, which show the nearest point of the
+    neighbouring face, so that bilinear lookups at a chart's rim read surface only. Parts outside the unit
+    square are not drawn.
 
     Raises Bundle3DError for a mesh without uv or a resolution that cannot be drawn.
     """
@@ -89,13 +93,12 @@ def _add_missed_faces(face: torch.Tensor, barycentric: torch.Tensor, corners: to
 
 def _grow(face: torch.Tensor, barycentric: torch.Tensor, corners: torch.Tensor) -> None:
     """Add one ring of texels around the covered ones; writes into the first two."""
-    size = face.shape[0]
     covered = (face >= 0).to(torch.float32)
-    near = F.max_pool2d(covered[None], 3, stride=1, padding=1)[0]
+    near = functional.max_pool2d(covered[None], 3, stride=1, padding=1)[0]
     row, column = torch.nonzero((near > 0) & (face < 0), as_tuple=True)
     if row.numel() == 0:
         return
-    padded = F.pad(face, (1, 1, 1, 1), value=-1)
+    padded = functional.pad(face, (1, 1, 1, 1), value=-1)
     around = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
     candidates = torch.stack([padded[row + y, column + x] for y, x in around], dim=1).long()
     centre = torch.stack((column, row), dim=-1).to(corners.dtype) + 0.5

@@ -42,9 +42,7 @@ def transfer_attributes(source: Mesh, vertices: torch.Tensor, faces: torch.Tenso
     uv, old = _corner_uv(source, index, near, points, triangles, middle, middle_weights)
     if "colors" in changes:
         changes["colors"] = changes["colors"].index_select(0, old[0])
-    return bare.with_(
-        vertices=vertices.index_select(0, old[0]), faces=old[1], uv=uv.to(source.uv), **changes
-    )
+    return bare.with_(vertices=vertices.index_select(0, old[0]), faces=old[1], uv=uv.to(source.uv), **changes)
 
 
 def _blend(values: torch.Tensor, faces: torch.Tensor, face: Array, weights: Array) -> torch.Tensor:

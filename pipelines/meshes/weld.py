@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Optional
-
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
@@ -48,7 +46,7 @@ def position_ids(vertices: torch.Tensor, tolerance: float = 0.0) -> torch.Tensor
     Raises Bundle3DError for a negative tolerance.
     """
     if not tolerance >= 0.0:
-        raise Bundle3DError(f"Expected a weld tolerance of 0 or more, but got {tolerance}; use 0 to merge equal positions.")
+        raise Bundle3DError(f"Expected a weld tolerance of 0 or more, but got {tolerance}; use 0 for equal positions.")
     exact = merge_rows(vertices)
     if tolerance == 0.0 or exact.numel() == 0:
         return exact
@@ -77,7 +75,7 @@ def weld(mesh: Mesh, tolerance: float = 0.0, keep_seams: bool = True) -> Mesh:
     """
     ids = position_ids(mesh.vertices, tolerance)
     positions = mesh.vertices.index_select(0, first_of_each(ids, int(ids.max()) + 1)) if ids.numel() else mesh.vertices
-    colors: Optional[torch.Tensor] = mesh.colors
+    colors: torch.Tensor | None = mesh.colors
     if keep_seams:
         parts = [part for part in (mesh.uv, mesh.colors) if part is not None]
         if parts and ids.numel():
@@ -94,7 +92,7 @@ def weld(mesh: Mesh, tolerance: float = 0.0, keep_seams: bool = True) -> Mesh:
     elif colors is not None:
         colors = colors.index_select(0, first)
 
-    def pick(values: Optional[torch.Tensor]) -> Optional[torch.Tensor]:
+    def pick(values: torch.Tensor | None) -> torch.Tensor | None:
         return None if values is None or not keep_seams else values.index_select(0, first)
 
     merged_mesh = mesh.with_(
@@ -121,7 +119,7 @@ def keep_faces(mesh: Mesh, mask: torch.Tensor) -> Mesh:
     used[faces.reshape(-1)] = True
     rename = used.cumsum(0) - 1
 
-    def pick(values: Optional[torch.Tensor]) -> Optional[torch.Tensor]:
+    def pick(values: torch.Tensor | None) -> torch.Tensor | None:
         return None if values is None else values[used]
 
     return mesh.with_(

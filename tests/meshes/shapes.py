@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-
 from bundle3d.pipelines.meshes.mesh import Mesh
 
 BOX_FACES = (
@@ -78,17 +77,13 @@ def sphere(radius: float = 1.0, subdivisions: int = 3, center: tuple[float, floa
              (8, 6, 7), (9, 8, 1)]  # fmt: skip
     for _ in range(subdivisions):
         middle: dict[tuple[int, int], int] = {}
-
-        def half(a: int, b: int) -> int:
-            key = (min(a, b), max(a, b))
-            if key not in middle:
-                middle[key] = len(points)
-                points.append([(p + q) / 2 for p, q in zip(points[a], points[b])])
-            return middle[key]
-
         split = []
         for a, b, c in faces:
-            d, e, f = half(a, b), half(b, c), half(c, a)
+            for p, q in ((a, b), (b, c), (c, a)):
+                if (min(p, q), max(p, q)) not in middle:
+                    middle[min(p, q), max(p, q)] = len(points)
+                    points.append([(s + t) / 2 for s, t in zip(points[p], points[q])])
+            d, e, f = (middle[min(p, q), max(p, q)] for p, q in ((a, b), (b, c), (c, a)))
             split += [(a, d, f), (d, b, e), (f, e, c), (d, e, f)]
         faces = split
     vertices = torch.tensor(points, dtype=torch.float64)

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from bundle3d.pipelines.meshes.closest import SurfaceIndex, closest_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bundle3d.pipelines.meshes.closest import SurfaceIndex, closest_weights
 
 from .shapes import box, torus
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.padding import pad_texture
 

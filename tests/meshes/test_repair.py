@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.inner_shells import remove_inner_shells
 from bundle3d.pipelines.meshes.mesh import Material, Mesh
 from bundle3d.pipelines.meshes.repair import RepairOptions, repair
-from bundle3d.pipelines.meshes.topology import components, euler_characteristic, is_consistently_oriented, is_manifold
-from bundle3d.pipelines.meshes.topology import is_watertight
+from bundle3d.pipelines.meshes.topology import (
+    components,
+    euler_characteristic,
+    is_consistently_oriented,
+    is_manifold,
+    is_watertight,
+)
 from bundle3d.pipelines.meshes.weld import keep_faces, welded_faces
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from .shapes import box, cylinder, merge, moebius, soup, sphere, torus, volume
 

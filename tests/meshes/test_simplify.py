@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Material
 from bundle3d.pipelines.meshes.simplify import simplify
@@ -44,7 +43,8 @@ def test_colours_follow_the_surface() -> None:
 
 def test_materials_follow_the_surface() -> None:
     mesh = merge(sphere(subdivisions=3), sphere(0.5, 3, (3, 0, 0)))
-    mesh = mesh.with_(face_material=(mesh.vertices[mesh.faces].mean(1)[:, 0] > 2).long(), materials=(Material(), Material()))
+    second = (mesh.vertices[mesh.faces].mean(1)[:, 0] > 2).long()
+    mesh = mesh.with_(face_material=second, materials=(Material(), Material()))
     fewer = simplify(mesh, 600)
     assert torch.equal(fewer.face_material, (fewer.vertices[fewer.faces].mean(1)[:, 0] > 2).long())
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.tangents import vertex_tangents, with_tangents
@@ -15,7 +14,8 @@ def quad(mirror: bool = False) -> Mesh:
     """A unit square facing +Z, u to the right and v downward, or u to the left."""
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
     u = 1 - vertices[:, 0] if mirror else vertices[:, 0]
-    return Mesh(vertices=vertices, faces=torch.tensor([[0, 1, 2], [0, 2, 3]]), uv=torch.stack((u, 1 - vertices[:, 1]), 1))
+    uv = torch.stack((u, 1 - vertices[:, 1]), 1)
+    return Mesh(vertices=vertices, faces=torch.tensor([[0, 1, 2], [0, 2, 3]]), uv=uv)
 
 
 @pytest.mark.parametrize("mirror", [False, True])

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.texel_map import rasterise_uv, uv_overlap
@@ -63,7 +62,8 @@ def test_backends_agree(resolution: int) -> None:
 def test_overlap_counts_the_second_layer_only() -> None:
     once = plane()
     assert uv_overlap(once.uv, once.faces, 128).overlapped == 0
-    twice = uv_overlap(torch.cat((once.uv, once.uv + 0.25)), torch.cat((once.faces, once.faces + once.uv.shape[0])), 128)
+    faces = torch.cat((once.faces, once.faces + once.uv.shape[0]))
+    twice = uv_overlap(torch.cat((once.uv, once.uv + 0.25)), faces, 128)
     assert twice.covered == 64 * 64 * 2 - 32 * 32 and twice.overlapped == 32 * 32
     assert bool((twice.pairs[:, 0] < 32).all()) and bool((twice.pairs[:, 1] >= 32).all())
 

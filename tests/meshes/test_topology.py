@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bundle3d.pipelines.meshes import topology
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bundle3d.pipelines.meshes import topology
 
 from .shapes import box, cylinder, merge, moebius, sphere, torus
 

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.texel_map import rasterise_uv, uv_overlap
 from bundle3d.pipelines.meshes.topology import components
 from bundle3d.pipelines.meshes.unwrap import unwrap
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from .shapes import box, cylinder, merge, moebius, soup, sphere, torus
 

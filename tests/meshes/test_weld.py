@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.topology import is_watertight
 from bundle3d.pipelines.meshes.weld import keep_faces, merge_rows, position_ids, weld, welded_faces
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from .shapes import box, soup, sphere
 
