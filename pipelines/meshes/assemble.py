@@ -32,6 +32,8 @@ class Part:
 
 def transformed(part: Part, matrix: np.ndarray) -> Part:
     """The part moved by ``matrix`` (4, 4): normals by the inverse transpose, winding kept outward under mirroring."""
+    if np.array_equal(matrix, np.eye(4)):
+        return part
     linear = matrix[:3, :3]
     positions = part.positions @ linear.T + matrix[:3, 3]
     determinant = np.linalg.det(linear)

@@ -14,6 +14,7 @@ from ..errors import Bundle3DError
 from .gltf_document import BINARY_CHUNK, JSON_CHUNK
 from .images import encode_png
 from .mesh import Material, Mesh
+from .tangents import vertex_tangents
 from .units import FRAME_KEY, UNITS_KEY, units_per_meter
 
 FLOAT, UNSIGNED_SHORT, UNSIGNED_INT = 5126, 5123, 5125
@@ -26,7 +27,7 @@ def glb_bytes(mesh: Mesh, extras: Mapping[str, Any] | None = None) -> bytes:
     """The mesh as GLB: one node, one vertex buffer, one primitive per material.
 
     ``extras`` is JSON for ``asset.extras``. ``transform`` becomes the node's matrix in meters. Tangents are written
-    where a material has a normal map. Raises Bundle3DError for an empty mesh or a material index out of range.
+    where a material has a normal map, and computed where the mesh has none. Raises Bundle3DError for an empty mesh or a material index out of range.
     """
     if mesh.faces.shape[0] == 0:
         raise Bundle3DError("Expected a mesh with triangles to write, but it has none; check the step before.")
@@ -122,13 +123,15 @@ class _Writer:
     def attributes(self, mesh: Mesh) -> dict[str, int]:
         """Accessors of all vertex attributes."""
         result = {"POSITION": self._array(mesh.vertices, bounds=True)}
-        if mesh.normals is not None:
-            result["NORMAL"] = self._array(unit_or(mesh.normals, mesh.vertex_normals))
+        mapped = mesh.uv is not None and any(material.normal_texture is not None for material in mesh.materials)
+        if mesh.normals is not None or mapped:
+            normals = mesh.vertex_normals() if mesh.normals is None else unit_or(mesh.normals, mesh.vertex_normals)
+            result["NORMAL"] = self._array(normals)
+            if mapped:
+                tangents = mesh.tangents if mesh.tangents is not None else vertex_tangents(mesh.with_(normals=normals))
+                result["TANGENT"] = self._array(_valid_tangents(tangents, normals))
         if mesh.uv is not None:
             result["TEXCOORD_0"] = self._array(mesh.uv)
-            mapped = any(material.normal_texture is not None for material in mesh.materials)
-            if mapped and mesh.normals is not None and mesh.tangents is not None:
-                result["TANGENT"] = self._array(_valid_tangents(mesh.tangents, mesh.normals))
         if mesh.colors is not None:
             result["COLOR_0"] = self._array(mesh.colors.clamp(0.0, 1.0))
         return result

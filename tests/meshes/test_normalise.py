@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.meshes.mesh import Mesh
+from bundle3d.pipelines.meshes.normalise import normalise, restore
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .shapes import box
+
+
+def placed(scale: float, offset: tuple[float, float, float]) -> Mesh:
+    mesh = box((1.0, 0.5, 0.25))
+    return mesh.with_(vertices=mesh.vertices * scale + torch.tensor(offset))
+
+
+@given(
+    scale=st.floats(1e-4, 1e4),
+    offset=st.tuples(*[st.floats(-20, 20)] * 3),
+    extent=st.sampled_from([1.0, 1.8, 2.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_normalise_and_restore(scale: float, offset: tuple[float, float, float], extent: float) -> None:
+    mesh = placed(scale, (offset[0] * scale, offset[1] * scale, offset[2] * scale))
+    small, placement = normalise(mesh, extent)
+    low, high = small.bounds
+    assert float((high - low).max()) == pytest.approx(extent, rel=1e-5)
+    assert float((high + low).abs().max()) < 1e-5 * extent
+    again = restore(small, placement)
+    assert torch.allclose(again.vertices, mesh.vertices, atol=2e-5 * scale)
+    assert torch.equal(again.transform, mesh.transform)
+
+
+def test_world_place_is_kept() -> None:
+    mesh = placed(30.0, (5.0, 6.0, 7.0)).with_(units="inch")
+    small, placement = normalise(mesh)
+    world = small.vertices.double() @ small.transform[:3, :3].T + small.transform[:3, 3]
+    assert torch.allclose(world.float(), mesh.vertices, atol=1e-4)
+    other = box().with_(units="meter")
+    back = restore(other, placement)
+    assert back.units == "inch"
+    centre = (back.vertices.amin(0) + back.vertices.amax(0)) / 2
+    assert torch.allclose(centre, torch.tensor((5.0, 6.0, 7.0)))
+
+
+def test_the_input_is_not_changed() -> None:
+    mesh = placed(3.0, (1.0, 2.0, 3.0))
+    before = mesh.vertices.clone(), mesh.transform.clone()
+    restore(*normalise(mesh))
+    assert torch.equal(mesh.vertices, before[0]) and torch.equal(mesh.transform, before[1])
+
+
+def test_refuses_a_point() -> None:
+    with pytest.raises(Bundle3DError, match="coincide"):
+        normalise(Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]])))
+    with pytest.raises(Bundle3DError, match="empty"):
+        normalise(Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64)))
