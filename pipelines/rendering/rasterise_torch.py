@@ -64,31 +64,44 @@ def _fill(
     name = name[keep]
     first_x, last_x, first_y, rows = first_x[keep], last_x[keep], first_y[keep], (last_y - first_y + 1)[keep]
     inverse = 1.0 / area[keep].abs().double()
-    rise = z[:, 1:] - z[:, :1]
-    dx, dy = x[:, [2, 0, 1]] - x[:, [1, 2, 0]], y[:, [2, 0, 1]] - y[:, [1, 2, 0]]
-    bias = torch.where((dy < 0) | ((dy == 0) & (dx > 0)), 0, -1)
-    px, py = (first_x * SUBPIXELS + HALF)[:, None], (first_y * SUBPIXELS + HALF)[:, None]
-    start = dx * (py - y[:, [1, 2, 0]]) - dy * (px - x[:, [1, 2, 0]])
-    right, down = dy * SUBPIXELS, dx * SUBPIXELS
-    slope = -(right[:, 1] * rise[:, 0] + right[:, 2] * rise[:, 1]) * inverse
+    z0, rises = z[:, 0].contiguous(), (None, z[:, 1] - z[:, 0], z[:, 2] - z[:, 0])
+    slope = torch.zeros_like(z0)
+    edges = []
+    for i, rise in enumerate(rises):
+        a, b = (i + 1) % 3, (i + 2) % 3
+        dx, dy = x[:, b] - x[:, a], y[:, b] - y[:, a]
+        bias = torch.where((dy < 0) | ((dy == 0) & (dx > 0)), 0, -1)
+        start = dx * (first_y * SUBPIXELS + HALF - y[:, a]) - dy * (first_x * SUBPIXELS + HALF - x[:, a])
+        edges.append((start, dx * SUBPIXELS, dy * SUBPIXELS, bias, rise))
+        if rise is not None:
+            slope = slope - dy * SUBPIXELS * rise
+    slope = slope * inverse
     for triangle, row in _expanded(rows):
-        edge = start[triangle] + down[triangle] * row[:, None]
-        begin_z = z[triangle, 0] + (edge[:, 1] * rise[triangle, 0] + edge[:, 2] * rise[triangle, 1]) * inverse[triangle]
-        edge += bias[triangle]
-        step = right[triangle]
-        # inside while edge - step * column >= 0, for each of the three edges
-        bound = torch.div(edge, torch.where(step == 0, 1, step), rounding_mode="floor")
-        most = torch.where(step > 0, bound, torch.where((step == 0) & (edge < 0), -1, width)).amin(-1)
-        least = torch.where(step < 0, -torch.div(edge, torch.where(step < 0, -step, 1), rounding_mode="floor"), 0)
-        first = least.amax(-1)
-        length = (torch.minimum(most, (last_x - first_x)[triangle]) - first + 1).clamp(min=0)
+        least = torch.zeros(len(row), dtype=torch.float64, device=row.device)
+        most = (last_x - first_x).double()[triangle]
+        begin_z = torch.zeros_like(least)
+        for start, down, right, bias, rise in edges:
+            edge = start[triangle] + down[triangle] * row
+            if rise is not None:
+                begin_z += edge * rise[triangle]
+            edge += bias[triangle]
+            step = right[triangle]
+            # inside while edge - step * column >= 0; the quotient of integers of this size floors exactly
+            bound = edge / step.double()
+            most = torch.where(step > 0, torch.minimum(most, bound.floor()), most)
+            least = torch.where(step < 0, torch.maximum(least, bound.ceil()), least)
+            most = torch.where((step == 0) & (edge < 0), -1.0, most)
+        first = least.long()
+        length = (most.long() - first + 1).clamp(min=0)
         base = (first_y[triangle] + row) * width + first_x[triangle] + first
-        begin_z = begin_z + first * slope[triangle]
+        begin_z = z0[triangle] + begin_z * inverse[triangle] + first * slope[triangle]
         for span, column in _expanded(length):
-            value = (begin_z[span] + column * slope[triangle[span]]).float()
-            key = (_sortable(value.view(torch.int32)).long() << 32) | name[triangle[span]]
+            shown = triangle[span]
+            value = (begin_z[span] + column * slope[shown]).float()
+            key = (_sortable(value.view(torch.int32)).long() << 32) | name[shown]
             seen = (value >= -1.0) & (value < 1.0)
-            buffer.scatter_reduce_(0, (base[span] + column)[seen], key[seen], "amin")
+            # a masked selection costs more than a key that never wins
+            buffer.scatter_reduce_(0, base[span] + column, torch.where(seen, key, EMPTY), "amin")
 
 
 def _expanded(count: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
