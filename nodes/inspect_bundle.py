@@ -17,9 +17,11 @@ from ..pipelines.views.view_set import ViewSet
 from . import interop
 from .batch import map_batch, paired
 from .compute import as_output
+from .frames import in_frame
 from .sockets import ViewBatch, Views, mesh_input
 from .viewer_data import describe
 
+Frame = tuple[ViewSet, torch.Tensor]
 Inspected = tuple[BundleReport, torch.Tensor, dict[str, Any]]
 
 
@@ -39,8 +41,8 @@ class Bundle3D_InspectBundle(io.ComfyNode):
                 ),
                 mesh_input(
                     "mesh",
-                    "The surface on which views are compared and positions are read, in the frame of the views. "
-                    "Without it the visual hull stands in, so that differences are upper bounds.",
+                    "The surface on which views are compared and positions are read. Without it the visual hull "
+                    "stands in, so that differences are upper bounds.",
                     optional=True,
                 ),
             ],
@@ -59,10 +61,11 @@ class Bundle3D_InspectBundle(io.ComfyNode):
 
     @classmethod
     def execute(cls, views: ViewBatch, mesh: Any = None) -> io.NodeOutput:
-        pairs = paired(views.items, None if mesh is None else interop.accept(mesh), "views and meshes")
+        pairs = paired(views.framed(), None if mesh is None else interop.accept(mesh), "views and meshes")
 
-        def inspect(pair: tuple[ViewSet, Mesh | None], _: None, progress: Progress) -> Inspected:
-            item, surface = pair
+        def inspect(pair: tuple[Frame, Mesh | None], _: None, progress: Progress) -> Inspected:
+            (item, transform), surface = pair
+            surface = None if surface is None else in_frame(surface, transform)
             report = inspect_bundle(item, mesh=surface)
             sheet = contact_sheet(item, report)
             progress(1, 2, lambda: sheet)
@@ -86,15 +89,14 @@ def report_text(report: BundleReport) -> str:
     """The findings and the main figures of a report, for people."""
     lines = [f"{finding.level}: {finding.text}" for finding in report.findings]
     for number, view in enumerate(report.views, start=1):
-        lines.append(
-            f"View {number} ({view.azimuth:.0f} degrees): covers {view.coverage:.1%}, hull overlap {view.hull_iou:.3f}, "
-            f"rim agreement {view.rim_agreement:.2f}"
-        )
+        rim = "" if view.rim_agreement is None else f", rim agreement {view.rim_agreement:.2f}"
+        covers = f"covers {view.coverage:.1%}, hull overlap {view.hull_iou:.3f}"
+        lines.append(f"View {number} ({view.azimuth:.0f} degrees): {covers}{rim}")
     for pair in report.pairs:
         if pair.color_difference is not None and pair.normal_angle is not None:
             lines.append(
-                f"Views {pair.first + 1} and {pair.second + 1}: colours differ by {pair.color_difference:.3f}, normals by "
-                f"{pair.normal_angle:.1f} degrees at {pair.points} points"
+                f"Views {pair.first + 1} and {pair.second + 1}: colours differ by {pair.color_difference:.3f}, "
+                f"normals by {pair.normal_angle:.1f} degrees at {pair.points} points"
             )
     return "\n".join(lines)
 

@@ -26,6 +26,10 @@ class ViewBatch:
         """The transform of an item; the identity where none is known."""
         return self.transforms[index] if self.transforms else torch.eye(4, dtype=torch.float64)
 
+    def framed(self) -> list[tuple[ViewSet, torch.Tensor]]:
+        """Every item with its transform."""
+        return [(item, self.transform(index)) for index, item in enumerate(self.items)]
+
     def __len__(self) -> int:
         return len(self.items)
 
