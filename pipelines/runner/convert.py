@@ -131,7 +131,7 @@ class Converter:
     def promoted_value(self, scope: Scope, slot: int) -> Source:
         """The value of the widget that a subgraph instance shows for an unconnected input.
 
-        Newer files keep it in the instance, one value per input that ends in a widget; older ones in that widget's node.
+        Newer files keep it in the instance, one value per input that ends in a widget; older ones in the widget's node.
         """
         ends = [self.widget_behind(scope, index) for index in range(len(scope.definition["inputs"]))]
         end = ends[slot]
