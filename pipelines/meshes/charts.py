@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .shelves import shelf_pack
 from .texel_map import uv_overlap
 from .topology import face_neighbours, label_components, unique_keys
 
@@ -160,16 +161,9 @@ def shelf_layout(charts: Charts, texel: float) -> tuple[Array, int]:
     """Charts in rows without rotation: uv (P, 2) in the unit square and the resolution that gives texels this size."""
     low, high = chart_boxes(charts.points, charts.point_chart, charts.count)
     size = np.ceil((high - low) / texel).astype(np.int64) + 2
-    width = int(max(np.ceil(np.sqrt(size.prod(1).sum()) * 1.1), size[:, 0].max()))
-    origin = np.zeros((charts.count, 2), dtype=np.int64)
-    x = y = shelf = 0
-    for index in np.argsort(-size[:, 1], kind="stable"):
-        if x + size[index, 0] > width:
-            x, y, shelf = 0, y + shelf, 0
-        origin[index] = x, y
-        x, shelf = x + size[index, 0], max(shelf, int(size[index, 1]))
-    resolution = int(min(max(width, y + shelf), 8192))
-    extent = max(width, y + shelf)
+    origin, width, height = shelf_pack(size)
+    extent = max(width, height)
+    resolution = min(extent, 8192)
     local = (charts.points - low[charts.point_chart]) / texel + 1
     return (local + origin[charts.point_chart]) / extent, resolution
 
