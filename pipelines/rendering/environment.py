@@ -66,11 +66,11 @@ class Environment:
 def studio() -> Environment:
     """A bright, nearly neutral studio: a soft key from the front left, fills around, a sky panel and a dim floor."""
     lights = (  # azimuth, elevation, sharpness, red, green, blue
-        (-35.0, 40.0, 14.0, 1.75, 1.70, 1.62),
-        (50.0, 20.0, 7.0, 0.62, 0.65, 0.70),
-        (140.0, 30.0, 9.0, 0.95, 0.97, 1.00),
-        (-130.0, 30.0, 9.0, 0.95, 0.95, 0.93),
-        (0.0, 90.0, 2.5, 0.62, 0.63, 0.65),
+        (-40.0, 35.0, 8.0, 1.82, 1.77, 1.68),
+        (55.0, 15.0, 6.0, 0.40, 0.42, 0.46),
+        (140.0, 25.0, 8.0, 0.66, 0.68, 0.71),
+        (-135.0, 25.0, 8.0, 0.80, 0.80, 0.78),
+        (0.0, 90.0, 2.5, 0.58, 0.59, 0.61),
     )
     axes, sharpness, colors = [], [], []
     for azimuth, elevation, width, *color in lights:
@@ -79,7 +79,7 @@ def studio() -> Environment:
         sharpness.append(width)
         colors.append(color)
     return Environment(
-        torch.tensor((0.42, 0.42, 0.42)), torch.tensor(axes), torch.tensor(sharpness), torch.tensor(colors)
+        torch.tensor((0.36, 0.36, 0.365)), torch.tensor(axes), torch.tensor(sharpness), torch.tensor(colors)
     )
 
 
