@@ -1,9 +1,9 @@
-"""Sets up everything on a fresh machine and runs the main jobs: ``python bootstrap.py demo``, ``... test``, ``... setup``.
+"""Sets up everything on a fresh machine and runs the main jobs: ``python bootstrap.py demo`` (or test, or setup).
 
 Needs Python 3.10 or newer and nothing else; works on Linux, macOS and Windows. Everything lands in this folder: the
-environment in .venv, ComfyUI in .comfyui, downloads and tools in .cache. Every step is skipped where its result is there,
-so a call that broke off is simply repeated. ``COMFYUI_PATH`` names a ComfyUI of your own to use instead; nothing is
-written into it.
+environment in .venv, ComfyUI in .comfyui, downloads and tools in .cache. Every step is skipped where its result is
+there, so a call that broke off is simply repeated. ``COMFYUI_PATH`` names a ComfyUI of your own to use instead; nothing
+is written into it.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def install_packages(comfyui: Path) -> None:
 
 
 def remove_libraries_that_cannot_load() -> None:
-    """torchaudio's compiled part is linked against CUDA; beside a CPU build of torch it does not load nor is it needed."""
+    """torchaudio's compiled part is linked against CUDA; beside a CPU build of torch it neither loads nor is needed."""
     code = (
         "import importlib.util, pathlib, sys, torch\n"
         "if sys.platform == 'linux' and torch.version.cuda is None:\n"
