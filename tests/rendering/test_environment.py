@@ -27,7 +27,7 @@ def mean_light(
 def test_diffuse_light_is_the_cosine_mean() -> None:
     axes, sphere = directions(50), directions(20000)
     expected = mean_light(studio(), axes, (axes @ sphere.T).clamp(min=0.0), sphere)
-    assert float((studio().diffuse(axes) - expected).abs().max() / expected.mean()) < 0.07
+    assert float((studio().diffuse(axes) - expected).abs().max() / expected.mean()) < 0.1
 
 
 @pytest.mark.parametrize("roughness", [0.15, 0.5, 0.9, 1.0])
@@ -38,7 +38,7 @@ def test_specular_light_is_the_mean_over_the_ggx_lobe(roughness: float) -> None:
     lobe = cosine.clamp(min=0.0) / (half_squared * (roughness**4 - 1.0) + 1.0) ** 2
     expected = mean_light(studio(), axes, lobe, sphere)
     found = studio().specular(axes, torch.full((50,), roughness))
-    assert float((found - expected).abs().max() / expected.mean()) < 0.07
+    assert float((found - expected).abs().max() / expected.mean()) < 0.1
 
 
 def test_a_mirror_shows_the_light_itself() -> None:
