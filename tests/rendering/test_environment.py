@@ -8,7 +8,6 @@ import pytest
 import torch
 from bundle3d.pipelines.rendering.environment import Environment, studio
 
-
 # How far the shape of a blurred lobe may be off at its worst point, in mean light; its energy is exact.
 SHAPE = 0.16
 
