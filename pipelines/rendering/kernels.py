@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha1
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -26,7 +27,9 @@ else:
     HAVE_NUMBA = True
 
 BACKENDS = ("auto", "numba", "torch")
-CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache"
+# Machine code on disk names the module that it was compiled in and loads only beside it, and this folder is one package
+# in ComfyUI and another one in scripts.
+CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache" / sha1(__name__.encode()).hexdigest()[:8]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")

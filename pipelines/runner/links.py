@@ -11,6 +11,8 @@ from pathlib import Path
 def link_folder(target: Path, link: Path) -> None:
     """Makes ``link`` show the folder ``target``: a symbolic link, or a junction on Windows, where links need rights."""
     if is_link(link):
+        if link.resolve() == target.resolve():
+            return
         remove_link(link)
     link.parent.mkdir(parents=True, exist_ok=True)
     if sys.platform == "win32":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -20,6 +21,8 @@ from ..errors import Bundle3DError
 from .links import link_folder, remove_tree
 
 PACK = Path(__file__).resolve().parents[2]
+# Always the same place: the cache of compiled kernels belongs to the path under which ComfyUI imports the pack.
+LINKED_PACK = PACK / ".cache" / "custom_nodes" / "bundle3d"
 LAUNCHER = Path(__file__).with_name("launch_comfyui.py")
 
 
@@ -82,6 +85,10 @@ class ComfyServer:
         return self.home / "server.log"
 
     @property
+    def extra_paths(self) -> Path:
+        return self.home / "extra_paths.yaml"
+
+    @property
     def input_folder(self) -> Path:
         return self.home / "input"
 
@@ -128,6 +135,8 @@ class ComfyServer:
         self._lay_out_home()
         command = [
             os.environ.get("COMFYUI_PYTHON", sys.executable), str(LAUNCHER), str(self.comfyui),
+            "--extra-model-paths-config",
+            str(self.extra_paths),
             "--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(self.home),
             "--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes", *self.arguments,
         ]  # fmt: skip
@@ -146,8 +155,10 @@ class ComfyServer:
             (self.home / name).mkdir(parents=True, exist_ok=True)
         if (self.comfyui / "models").is_dir():
             link_folder(self.comfyui / "models", self.home / "models")
+        link_folder(PACK, LINKED_PACK)
+        paths = {"bundle3d": {"custom_nodes": str(LINKED_PACK.parent)}}
+        self.extra_paths.write_text(json.dumps(paths), encoding="utf-8")  # ComfyUI reads YAML, of which JSON is a part
         linked = {PACK}
-        link_folder(PACK, self.home / "custom_nodes" / "bundle3d")
         others = self.comfyui / "custom_nodes"
         if self.only_this_pack or not others.is_dir():
             return
