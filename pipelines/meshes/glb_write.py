@@ -27,7 +27,8 @@ def glb_bytes(mesh: Mesh, extras: Mapping[str, Any] | None = None) -> bytes:
     """The mesh as GLB: one node, one vertex buffer, one primitive per material.
 
     ``extras`` is JSON for ``asset.extras``. ``transform`` becomes the node's matrix in meters. Tangents are written
-    where a material has a normal map, and computed where the mesh has none. Raises Bundle3DError for an empty mesh or a material index out of range.
+    where a material has a normal map, and computed where the mesh has none. Raises Bundle3DError for an empty mesh or a
+    material index out of range.
     """
     if mesh.faces.shape[0] == 0:
         raise Bundle3DError("Expected a mesh with triangles to write, but it has none; check the step before.")

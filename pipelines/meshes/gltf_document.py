@@ -157,8 +157,13 @@ class Document:
         data, stride = self.view(view)
         row = shape[1] * dtype.itemsize
         stride = row if packed or stride == 0 else stride
+        if stride < row:
+            raise Bundle3DError(
+                f"Expected a stride of at least {row} bytes for {where}, but got {stride}; "
+                "the file is damaged, export it again."
+            )
         need = offset + stride * (shape[0] - 1) + row if shape[0] else 0
-        if need > len(data) or stride < row:
+        if need > len(data):
             raise Bundle3DError(
                 f"Expected {where} inside its buffer view of {len(data)} bytes, but it needs {need}; "
                 "the file is damaged, export it again."

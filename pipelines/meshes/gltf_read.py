@@ -95,7 +95,8 @@ def _walk(document: Document) -> tuple[dict[int, np.ndarray], list[Instance]]:
             )
         document.limits.check("depth", depth, "levels of nodes")
         node = nodes[index]
-        world = parent @ _local(node)
+        with np.errstate(over="ignore", invalid="ignore"):
+            world = parent @ _local(node)
         if not np.isfinite(world).all():
             raise Bundle3DError(f"Expected finite transforms, but that of node {index} overflows; export it again.")
         worlds[index] = world

@@ -35,7 +35,8 @@ class TextureReader:
                     self._count_pixels(image.width, image.height, name)
                     return torch.from_numpy(_to_bytes(image))
         except Image.DecompressionBombError as error:
-            raise Bundle3DError(f"Expected a texture of sane size, but {name} is too large; scale it down.") from error
+            most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+            raise Bundle3DError(f"Expected at most {most:,} pixels, but {name} has more; scale it down.") from error
         except Bundle3DError:
             raise
         except Exception as error:  # Pillow's decoders raise many kinds of exception on damaged data

@@ -19,6 +19,7 @@ from .specular_glossiness import linear_from_srgb
 from .world import units_note
 
 log = logging.getLogger(__name__)
+LARGEST_INDEX = 1 << 31
 
 
 @dataclass
@@ -106,7 +107,7 @@ def _face(result: _Statements, words: list[bytes], current: int) -> int:
             if text:
                 value = int(text)
                 indices[slot] = value - 1 if value > 0 else counts[slot] + value
-                if value == 0 or indices[slot] < 0:
+                if not 0 <= indices[slot] < LARGEST_INDEX or value == 0:
                     raise ValueError("index out of range")
         if indices[0] < 0:
             raise ValueError("no position")
@@ -143,8 +144,8 @@ def _part(statements: _Statements) -> Part:
         part.normals = normals if 2 in used else None
         part.uv = _flipped(uv) if 1 in used else None
         return part
-    width = (len(uv) + 1, len(normals) + 1)
-    keys = (corners[:, 0] * width[0] + corners[:, 1] + 1) * width[1] + corners[:, 2] + 1
+    _, pairs = np.unique(corners[:, 0] * (len(uv) + 1) + corners[:, 1] + 1, return_inverse=True)
+    keys = pairs.reshape(-1) * (len(normals) + 1) + corners[:, 2] + 1
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     kept = corners[first]
     part = Part(positions[kept[:, 0]], inverse.reshape(-1, 3), materials)

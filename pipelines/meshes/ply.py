@@ -121,6 +121,8 @@ def _fans(lists: Iterator[np.ndarray], limits: Limits) -> np.ndarray:
     """Triangles of polygons of any size, in their order."""
     triangles, count = [], 0
     for corners in lists:
+        if not (np.abs(corners) < 2.0**31).all():
+            raise _damaged("a face names no vertex")
         if len(corners) >= 3:
             triangles.append(_fan(corners[None].astype(np.int64)))
             count += len(corners) - 2

@@ -63,7 +63,7 @@ def read_file(path: Path, limits: Limits) -> bytes:
             raise Bundle3DError(f"Expected a file, but {path.name!r} is none; choose a mesh file.")
         limits.check("file_bytes", status.st_size, f"bytes in {path.name!r}")
         with path.open("rb") as file:
-            return file.read(limits.file_bytes)
+            return file.read(status.st_size)
     except (OSError, ValueError) as error:
         if isinstance(error, Bundle3DError):
             raise

@@ -52,7 +52,8 @@ class Maker:
 
     def view(self, data: bytes, **fields: Any) -> int:
         """A buffer view over new data."""
-        self.root["bufferViews"].append({"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data), **fields})
+        place = {"buffer": 0, "byteOffset": len(self.binary), "byteLength": len(data)}
+        self.root["bufferViews"].append({**place, **fields})
         self.binary += data + bytes(-len(data) % 4)
         return len(self.root["bufferViews"]) - 1
 

@@ -59,13 +59,13 @@ def test_transform_and_units_survive(units: str) -> None:
 
 
 def test_other_readers_see_meters() -> None:
-    mesh = sphere(1).with_(units="millimeter")
+    mesh = sphere(subdivisions=1).with_(units="millimeter")
     matrix = root_of(mesh_to_bytes(mesh, "glb"))["nodes"][0]["matrix"]
     assert matrix[0] == pytest.approx(0.001) and matrix[15] == 1.0
 
 
 def test_a_normalised_mesh_exports_to_its_own_place() -> None:
-    mesh = sphere(1).with_(vertices=sphere(1).vertices * 70 + torch.tensor([5.0, 900.0, -30.0]))
+    mesh = sphere(subdivisions=1).with_(vertices=sphere(subdivisions=1).vertices * 70 + torch.tensor([5.0, 900.0, -30.0]))
     again = read_mesh(mesh_to_bytes(normalise(mesh)[0], "glb"))
     world = again.vertices.double() @ again.transform[:3, :3].T + again.transform[:3, 3]
     assert torch.allclose(world.float(), mesh.vertices, atol=2e-4)
@@ -76,8 +76,8 @@ def test_files_are_valid(tmp_path: Path, gltf_validate: Callable[[Path], dict[st
     degenerate = rich_mesh().with_(tangents=torch.zeros(40, 4), normals=torch.zeros(40, 3))
     untangled = rich_mesh().with_(tangents=None, normals=None)
     moved = normalise(rich_mesh().with_(units="inch"))[0]
-    large = sphere(6).with_(colors=torch.rand(len(sphere(6).vertices), 3), materials=(Material(),))
-    for index, mesh in enumerate((rich_mesh(), plain, degenerate, untangled, moved, large, sphere(2))):
+    large = sphere(subdivisions=6).with_(colors=torch.rand(len(sphere(subdivisions=6).vertices), 3), materials=(Material(),))
+    for index, mesh in enumerate((rich_mesh(), plain, degenerate, untangled, moved, large, sphere(subdivisions=2))):
         (path,) = write_mesh(mesh, tmp_path / f"{index}.glb", extras={"title": "a test"})
         report = gltf_validate(path)
         assert report["issues"]["numWarnings"] == 0, report["issues"]["messages"]
@@ -98,13 +98,13 @@ def test_equal_textures_are_stored_once() -> None:
 
 
 def test_extras_are_kept_and_checked() -> None:
-    assert root_of(mesh_to_bytes(sphere(1), "glb", {"seed": 7}))["asset"]["extras"] == {"seed": 7}
+    assert root_of(mesh_to_bytes(sphere(subdivisions=1), "glb", {"seed": 7}))["asset"]["extras"] == {"seed": 7}
     with pytest.raises(Bundle3DError, match="extras"):
-        mesh_to_bytes(sphere(1), "glb", {"bad": object()})
+        mesh_to_bytes(sphere(subdivisions=1), "glb", {"bad": object()})
 
 
 def test_refusals() -> None:
-    mesh = sphere(1)
+    mesh = sphere(subdivisions=1)
     with pytest.raises(Bundle3DError, match="triangles"):
         mesh_to_bytes(mesh.with_(faces=mesh.faces[:0]), "glb")
     with pytest.raises(Bundle3DError, match="material indices"):
@@ -116,5 +116,5 @@ def test_refusals() -> None:
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "blocked.glb").mkdir()
     with pytest.raises(Bundle3DError, match="folder"):
-        write_mesh(sphere(1), tmp_path / "blocked.glb")
+        write_mesh(sphere(subdivisions=1), tmp_path / "blocked.glb")
     assert [path.name for path in tmp_path.iterdir()] == ["blocked.glb"]

@@ -141,22 +141,21 @@ def test_binary_ply_with_polygons_of_two_sizes(order: str) -> None:
 
 
 def test_stl_round_trip() -> None:
-    mesh = sphere(2).with_(units="millimeter")
+    mesh = sphere(subdivisions=2).with_(units="millimeter")
     again = read_mesh(mesh_to_bytes(mesh, "stl"))
     assert torch.equal(again.vertices[again.faces], mesh.vertices[mesh.faces])
     assert len(again.vertices) == len(mesh.vertices) and again.units == "millimeter"
 
 
 def test_ascii_stl() -> None:
-    facets = "".join(
-        f"facet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 {i} 0\nvertex 0 1 0\nendloop\nendfacet\n" for i in (0, 2)
-    )
+    facet = "facet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 {} 0\nvertex 0 1 0\nendloop\nendfacet\n"
+    facets = facet.format(0) + facet.format(2)
     mesh = read_mesh(f"solid vertex a b c\n{facets}endsolid\n".encode())
     assert mesh.faces.shape == (2, 3) and mesh.vertices.shape == (4, 3)
 
 
 def test_mirroring_transforms_keep_surfaces_facing_outward() -> None:
-    mesh = sphere(1).with_(transform=torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64)))
+    mesh = sphere(subdivisions=1).with_(transform=torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64)))
     for format in ("obj", "ply", "stl"):
         again = read_mesh(mesh_to_bytes(mesh, format), format)
         centres = again.vertices[again.faces].mean(1)
@@ -167,14 +166,14 @@ def test_mirroring_transforms_keep_surfaces_facing_outward() -> None:
 def test_a_far_place_survives(format: str) -> None:
     transform = torch.eye(4, dtype=torch.float64)
     transform[:3, 3] = torch.tensor([4e6, 5e6, -6e6])
-    mesh = sphere(1).with_(transform=transform)
+    mesh = sphere(subdivisions=1).with_(transform=transform)
     again = read_mesh(mesh_to_bytes(mesh, format), format)
     world = again.vertices.double() + again.transform[:3, 3]
     assert np.allclose(world, mesh.vertices.double() + transform[:3, 3], rtol=0, atol=1e-6)
 
 
 def test_limits_hold_for_every_format() -> None:
-    mesh = sphere(3)
+    mesh = sphere(subdivisions=3)
     for format in ("glb", "obj", "ply", "stl"):
         data = mesh_to_bytes(mesh, format)
         assert read_mesh(data, format).faces.shape == mesh.faces.shape
