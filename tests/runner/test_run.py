@@ -29,9 +29,9 @@ PICTURE_UI = GRAPHS / "picture.json"
 
 
 def slow_graph() -> dict[str, dict[str, object]]:
-    """About a minute of work that can be cancelled between its nodes."""
+    """Much more than ten seconds of work that can be cancelled between its nodes."""
     graph: dict[str, dict[str, object]] = {
-        "0": {"class_type": "EmptyImage", "inputs": {"width": 3000, "height": 3000, "batch_size": 1, "color": 7}}
+        "0": {"class_type": "EmptyImage", "inputs": {"width": 1000, "height": 1000, "batch_size": 1, "color": 7}}
     }
     for i in range(1, 400):
         inputs = {"image": [str(i - 1), 0], "blur_radius": 31, "sigma": 9.0}

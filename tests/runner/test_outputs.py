@@ -1,0 +1,50 @@
+"""Every shape in which nodes report files and texts."""
+
+from __future__ import annotations
+
+from bundle3d.pipelines.runner.outputs import OutputFile, output_files, output_texts
+from bundle3d.pipelines.runner.run import safe_name
+from bundle3d.pipelines.runner.watch import NodeTimes
+
+OUTPUTS = {
+    "2": {"3d": [{"filename": "x_00001_.glb", "subfolder": "3d", "type": "output"}]},
+    "4": {"result": ["preview3d_1.glb", None, None]},
+    "5": {"result": ["3d/cnt_00001.glb [temp]", None, []]},
+    "6": {"images": [{"filename": "a.png", "subfolder": "", "type": "temp"}], "animated": [True]},
+    "7": {"text": ["watertight: yes"], "images": [{"filename": "x_00001_.glb", "subfolder": "3d", "type": "output"}]},
+}
+
+
+def test_files_are_found_once_each() -> None:
+    assert list(output_files(OUTPUTS)) == [
+        OutputFile("2", "3d", "x_00001_.glb", "3d", "output"),
+        OutputFile("4", "result", "preview3d_1.glb", "", "output"),
+        OutputFile("5", "result", "cnt_00001.glb", "3d", "temp"),
+        OutputFile("6", "images", "a.png", "", "temp"),
+    ]
+
+
+def test_texts_are_found() -> None:
+    assert output_texts(OUTPUTS) == {"7": ["watertight: yes"]}
+
+
+def test_names_cannot_leave_the_folder() -> None:
+    assert [safe_name(name) for name in ("a/b.png", "..\\..\\b.png", "..", "c:evil", "x.glb")] == [
+        "b.png", "b.png", "output", "c_evil", "x.glb",
+    ]  # fmt: skip
+
+
+def test_seconds_go_to_the_node_that_people_see() -> None:
+    times = NodeTimes()
+    for second, (kind, more) in enumerate(
+        [
+            ("execution_cached", {"nodes": ["1"]}),
+            ("executing", {"node": "2"}),
+            ("executing", {"node": "2.0.1", "display_node": "2"}),
+            ("executing", {"node": "3"}),
+            ("execution_success", {}),
+        ]
+    ):
+        times.take({"type": kind, "data": {"prompt_id": "p", **more}}, "p", float(second))
+        times.take({"type": "executing", "data": {"prompt_id": "another", "node": "9"}}, "p", float(second))
+    assert times.seconds == {"2": 2.0, "3": 1.0} and times.cached == {"1"} and times.current is None

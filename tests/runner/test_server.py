@@ -1,0 +1,49 @@
+"""Finding and starting ComfyUI, where that goes wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.runner.server import PACK, ComfyServer, find_comfyui
+
+
+def fake_comfyui(folder: Path, main: str) -> Path:
+    (folder / "comfy").mkdir(parents=True)
+    (folder / "main.py").write_text(main)
+    return folder
+
+
+def test_the_named_comfyui_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fake_comfyui(tmp_path / "ComfyUI", "")
+    monkeypatch.setenv("COMFYUI_PATH", str(folder))
+    assert find_comfyui() == folder.resolve()
+
+
+def test_a_wrong_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
+    with pytest.raises(Bundle3DError, match="COMFYUI_PATH should name a ComfyUI folder"):
+        find_comfyui()
+
+
+def test_a_server_that_ends_tells_its_last_lines(tmp_path: Path) -> None:
+    folder = fake_comfyui(tmp_path / "ComfyUI", "import sys; sys.exit('\\x1b[31mno such luck\\x1b[0m')")
+    server = ComfyServer(folder)
+    with pytest.raises(Bundle3DError, match=r"no such luck$"), server:
+        pass
+    assert not server.home.exists()
+
+
+def test_a_server_that_hangs_is_ended(tmp_path: Path) -> None:
+    folder = fake_comfyui(tmp_path / "ComfyUI", "import time; time.sleep(600)")
+    server = ComfyServer(folder, timeout=1.0)
+    with pytest.raises(Bundle3DError, match="did not answer within 1 s"), server:
+        pass
+    assert not server.alive()
+
+
+def test_the_pack_is_shown_and_left_in_place(comfyui: ComfyServer) -> None:
+    assert (comfyui.home / "output").is_dir()
+    assert "IMPORT FAILED" not in comfyui.log()
+    assert (PACK / "pyproject.toml").is_file()
