@@ -11,6 +11,10 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from ..rendering.kernels import kernel, resolve_backend
+
+Array = np.ndarray
+
 
 def unique_keys(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sorted distinct values of an int64 tensor (K,) and for each key the index of its value.
@@ -28,18 +32,61 @@ def half_edges(faces: torch.Tensor) -> torch.Tensor:
     return torch.stack((faces, faces.roll(-1, dims=1)), dim=-1)
 
 
-def unique_edges(faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Undirected edges (E, 2), smaller index first, and for every face its three edges (M, 3).
+def unique_edges(faces: torch.Tensor, backend: str = "auto") -> tuple[torch.Tensor, torch.Tensor]:
+    """Undirected edges (E, 2), smaller index first and in ascending order, and for every face its three edges (M, 3).
 
     Edge i of a face joins its corners i and i + 1.
     """
     if faces.shape[0] == 0:
         return faces.new_zeros((0, 2)), faces.new_zeros((0, 3))
+    count = int(faces.max()) + 1
+    if resolve_backend(backend, faces) == "numba":
+        edges, face_edges = _sorted_edges(faces.contiguous().numpy(), count)
+        return torch.from_numpy(edges), torch.from_numpy(face_edges)
     start, end = half_edges(faces).reshape(-1, 2).unbind(1)
-    stride = int(faces.max()) + 1
-    values, inverse = unique_keys(torch.minimum(start, end) * stride + torch.maximum(start, end))
-    edges = torch.stack((values // stride, values % stride), dim=1)
+    values, inverse = unique_keys(torch.minimum(start, end) * count + torch.maximum(start, end))
+    edges = torch.stack((values // count, values % count), dim=1)
     return edges, inverse.reshape(-1, 3)
+
+
+def _sorted_edges(faces: Array, count: int) -> tuple[Array, Array]:
+    half = faces.shape[0] * 3
+    low, high = np.empty(half, dtype=np.int64), np.empty(half, dtype=np.int64)
+    by_high, by_both = np.empty(half, dtype=np.int64), np.empty(half, dtype=np.int64)
+    edges, face_edges = np.empty((half, 2), dtype=np.int64), np.empty(half, dtype=np.int64)
+    starts = np.zeros((2, count + 1), dtype=np.int64)
+    found = _sort_edges(faces.reshape(-1), low, high, starts, by_high, by_both, edges, face_edges)
+    return edges[:found].copy(), face_edges.reshape(-1, 3)
+
+
+@kernel
+def _sort_edges(corners, low, high, starts, by_high, by_both, edges, face_edges):  # type: ignore[no-untyped-def]
+    """Two counting sorts, by the larger and then by the smaller end, so the time does not depend on the mesh."""
+    half = corners.shape[0]
+    for i in range(half):
+        a = corners[i]
+        b = corners[i + 1] if i % 3 < 2 else corners[i - 2]
+        low[i], high[i] = min(a, b), max(a, b)
+        starts[0, high[i] + 1] += 1
+        starts[1, low[i] + 1] += 1
+    for v in range(starts.shape[1] - 1):
+        starts[0, v + 1] += starts[0, v]
+        starts[1, v + 1] += starts[1, v]
+    for i in range(half):
+        by_high[starts[0, high[i]]] = i
+        starts[0, high[i]] += 1
+    for k in range(half):
+        i = by_high[k]
+        by_both[starts[1, low[i]]] = i
+        starts[1, low[i]] += 1
+    found = 0
+    for k in range(half):
+        i = by_both[k]
+        if found == 0 or edges[found - 1, 0] != low[i] or edges[found - 1, 1] != high[i]:
+            edges[found, 0], edges[found, 1] = low[i], high[i]
+            found += 1
+        face_edges[i] = found - 1
+    return found
 
 
 def edge_face_counts(face_edges: torch.Tensor) -> torch.Tensor:
@@ -54,15 +101,11 @@ def edge_faces(face_edges: torch.Tensor) -> torch.Tensor:
     """
     flat = face_edges.reshape(-1)
     counts = torch.bincount(flat)
-    order = _stable_order(flat)
-    start = counts.cumsum(0) - counts
-    first = order.index_select(0, start) // 3
-    last = order.index_select(0, start + counts - 1) // 3
+    owner = torch.arange(flat.numel(), device=flat.device) // 3
+    first = torch.full_like(counts, flat.numel()).scatter_reduce(0, flat, owner, reduce="amin")
+    last = torch.full_like(counts, -1).scatter_reduce(0, flat, owner, reduce="amax")
     none = torch.full_like(first, -1)
-    return torch.stack(
-        (torch.where(counts <= 2, first, none), torch.where(counts == 2, last, none)),
-        dim=1,
-    )
+    return torch.stack((torch.where(counts <= 2, first, none), torch.where(counts == 2, last, none)), dim=1)
 
 
 def face_neighbours(faces: torch.Tensor) -> torch.Tensor:
@@ -130,7 +173,7 @@ def is_manifold(faces: torch.Tensor) -> bool:
         return False
     if int(edge_face_counts(unique_edges(faces)[1]).max()) > 2:
         return False
-    return int(corner_fans(faces).max()) + 1 == torch.unique(faces).numel()
+    return int(corner_fans(faces).max()) + 1 == used_vertices(faces)
 
 
 def is_consistently_oriented(faces: torch.Tensor) -> bool:
@@ -180,7 +223,16 @@ def euler_characteristic(faces: torch.Tensor) -> int:
     """V - E + F over the vertices that faces use; 2 for every closed surface without handles."""
     if faces.shape[0] == 0:
         return 0
-    return int(torch.unique(faces).numel()) - int(unique_edges(faces)[0].shape[0]) + int(faces.shape[0])
+    return used_vertices(faces) - int(unique_edges(faces)[0].shape[0]) + int(faces.shape[0])
+
+
+def used_vertices(faces: torch.Tensor) -> int:
+    """Number of vertices that faces name."""
+    if faces.shape[0] == 0:
+        return 0
+    used = torch.zeros(int(faces.max()) + 1, dtype=torch.bool, device=faces.device)
+    used[faces.reshape(-1)] = True
+    return int(used.sum())
 
 
 def boundary_loops(faces: torch.Tensor) -> int:
@@ -190,10 +242,3 @@ def boundary_loops(faces: torch.Tensor) -> int:
         return 0
     _, nodes = unique_keys(rim.reshape(-1))
     return int(label_components(nodes.reshape(-1, 2), int(nodes.max()) + 1).max()) + 1
-
-
-def _stable_order(keys: torch.Tensor) -> torch.Tensor:
-    """Indices that sort int64 keys, equal keys in their given order."""
-    if keys.device.type != "cpu":
-        return torch.argsort(keys, stable=True)
-    return torch.from_numpy(np.argsort(keys.numpy(), kind="stable"))

@@ -13,10 +13,16 @@ from .topology import label_components, unique_keys
 
 def merge_rows(values: torch.Tensor) -> torch.Tensor:
     """(N,) ids of the distinct rows of (N, C), numbered by first appearance; equality is exact."""
-    ids = torch.zeros(values.shape[0], dtype=torch.int64, device=values.device)
-    for column in values.to(torch.float64).unbind(1):
-        rank = _ranks(column)
-        ids = unique_keys(ids * (int(rank.max()) + 1 if rank.numel() else 1) + rank)[1]
+    if values.shape[0] == 0:
+        return torch.zeros(0, dtype=torch.int64, device=values.device)
+    ids = unique_keys(_hash_rows(values))[1]
+    representative = first_of_each(ids, int(ids.max()) + 1).index_select(0, ids)
+    if not torch.equal(values, values.index_select(0, representative)):
+        # two different rows share a hash: compare column by column
+        ids = torch.zeros_like(ids)
+        for column in values.unbind(1):
+            rank = _ranks(column)
+            ids = unique_keys(ids * (int(rank.max()) + 1) + rank)[1]
     return number_by_appearance(ids)
 
 
@@ -25,8 +31,9 @@ def number_by_appearance(ids: torch.Tensor) -> torch.Tensor:
     if ids.numel() == 0:
         return ids
     first = first_of_each(ids, int(ids.max()) + 1)
-    rank = torch.empty_like(first)
-    rank[torch.argsort(first)] = torch.arange(first.numel(), device=ids.device)
+    leads = torch.zeros(ids.numel(), dtype=torch.int64, device=ids.device)
+    leads[first] = 1
+    rank = (leads.cumsum(0) - 1).index_select(0, first)
     return rank.index_select(0, ids)
 
 
@@ -133,7 +140,15 @@ def keep_faces(mesh: Mesh, mask: torch.Tensor) -> Mesh:
     )
 
 
+def _hash_rows(values: torch.Tensor) -> torch.Tensor:
+    """(N,) int64 that equal rows share; adding zero makes negative zeros positive."""
+    bits = (values.to(torch.float64) + 0.0).contiguous().view(torch.int64)
+    total = torch.zeros_like(bits[:, 0])
+    for column in bits.unbind(1):
+        total = (total ^ column) * 0x1E3779B97F4A7C15
+        total = total ^ (total >> 29)
+    return total
+
+
 def _ranks(column: torch.Tensor) -> torch.Tensor:
-    if column.device.type != "cpu":
-        return torch.unique(column, return_inverse=True)[1]
-    return torch.from_numpy(np.unique(column.numpy(), return_inverse=True)[1].reshape(-1))
+    return torch.unique(column, return_inverse=True)[1]

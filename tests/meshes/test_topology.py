@@ -95,6 +95,8 @@ def test_edge_faces_agree_with_a_slow_count(seed: int, count: int, points: int) 
         for pair in ((a, b), (b, c), (c, a)):
             slow.setdefault((min(pair), max(pair)), []).append(face)
     edges, face_edges = topology.unique_edges(faces)
+    twin = topology.unique_edges(faces, "torch")
+    assert torch.equal(edges, twin[0]) and torch.equal(face_edges, twin[1])
     assert [tuple(edge) for edge in edges.tolist()] == sorted(slow)
     for edge, (first, second) in zip(edges.tolist(), topology.edge_faces(face_edges).tolist()):
         owners = slow[tuple(edge)]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.meshes import weld as weld_module
 from bundle3d.pipelines.meshes.topology import is_watertight
 from bundle3d.pipelines.meshes.weld import keep_faces, merge_rows, position_ids, weld, welded_faces
 from hypothesis import given, settings
@@ -46,6 +47,11 @@ def test_collapsed_faces_go() -> None:
     welded = weld(mesh, tolerance=1e-5)
     assert welded.vertices.shape[0] == 4
     assert welded.faces.shape[0] == 4
+
+
+def test_rows_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weld_module, "_hash_rows", lambda values: torch.zeros(values.shape[0], dtype=torch.int64))
+    assert merge_rows(torch.tensor([[2.0, 1.0], [1.0, 2.0], [2.0, 1.0], [1.0, 3.0]])).tolist() == [0, 1, 0, 2]
 
 
 def test_negative_tolerance_is_refused() -> None:
