@@ -21,6 +21,7 @@ from ..rendering.view_projection_reference import project_views_reference
 from ..views.view_set import ViewSet
 
 REFERENCE_WEIGHTS = (1.0, 0.5, 1.0, 0.5)  # front, left, back, right
+REFERENCE_THRESHOLD = 0.1
 REFERENCE_EROSION = 10
 REFERENCE_BLUR = 1.1
 MOST_ROUNDS = 10_000
@@ -35,7 +36,7 @@ class ColorOptions:
 
     view_weights: Sequence[float] | None = None
     power: float = 2.0
-    threshold: float = 0.1
+    threshold: float = 0.05
     rim: float = 3.0
     reference_exact: bool = False
 
@@ -71,8 +72,8 @@ def _reference_colors(
     weighted, total = project_views_reference(
         mesh, color, _reference_alpha(views.mask), views.rig, weights, options.power, views.size[0], backend
     )
-    seen = total > options.threshold
-    smooth = weighted / total.clamp(min=options.threshold)[:, None]
+    seen = total > REFERENCE_THRESHOLD
+    smooth = weighted / total.clamp(min=REFERENCE_THRESHOLD)[:, None]
     return complete_by_averaging(mesh.faces, smooth, seen)
 
 

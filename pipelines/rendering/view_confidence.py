@@ -26,11 +26,12 @@ STEP_PIXELS = 16.0
 class ViewMaps:
     """``images`` (V, H, W, C) with the object's colours continued over its rim; ``confidence`` (V, H, W) in [0, 1],
     lower at silhouettes and occlusions, zero off the object; ``depth`` (V, S, T) along the view axis, infinite where
-    empty."""
+    empty; ``occluder`` (V, H, W) depth beyond which a point may be tinted by something in front of it nearby."""
 
     images: torch.Tensor
     confidence: torch.Tensor
     depth: torch.Tensor
+    occluder: torch.Tensor
 
 
 def view_maps(
@@ -46,15 +47,16 @@ def view_maps(
     for view, camera in enumerate(rig):
         depth = depth_buffer(camera, mesh, height * factor, width * factor, backend).to(mask.device)
         pixel = 2.0 * (camera.distance if camera.is_perspective else 1.0) / (camera.scale * height * factor)
-        steps = _depth_steps(depth, STEP_PIXELS * pixel)
-        blocked = max_pool2d(steps[None, None], factor) if factor > 1 else steps[None, None]
+        step, radius = STEP_PIXELS * pixel, max(1, round(rim))
+        blocked = max_pool2d(_depth_steps(depth, step)[None, None], factor)
         covered = (mask[view] > 0.5).float()[None, None]
-        confidence = _confidence(covered, blocked, max(1, round(rim)), floor)
+        confidence = _confidence(covered, blocked, radius, floor)
+        nearest = -max_pool2d(max_pool2d(-depth[None, None], factor), 2 * radius + 1, 1, radius)
         solid = mask[view] >= SOLID
         color = pad_texture(images[view].float(), solid if bool(solid.any()) else mask[view] > 0.5)
-        parts.append((color, confidence[0, 0], depth))
-    colors, confidences, depths = (torch.stack(part) for part in zip(*parts))
-    return ViewMaps(colors, confidences, depths)
+        # Within the window even a surface seen at a low angle varies in depth.
+        parts.append((color, confidence[0, 0], depth, nearest[0, 0] + step * radius))
+    return ViewMaps(*(torch.stack(part) for part in zip(*parts)))
 
 
 def depth_buffer(camera: Camera, mesh: Mesh, height: int, width: int, backend: str = "auto") -> torch.Tensor:

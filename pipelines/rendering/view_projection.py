@@ -26,15 +26,17 @@ class ProjectionOptions:
     """How views are weighed against each other.
 
     A view that sees a point at an angle of cosine c counts ``view_weights[v] * c ** power * confidence``, where c
-    exceeds ``least_cosine``. The confidence falls from 1 to ``floor`` within ``rim`` pixels of silhouettes and
-    occlusions. A point is hidden when it lies more than ``bias`` world units behind the surface the view shows.
+    exceeds ``least_cosine``. The confidence falls from 1 to ``rim_confidence`` within ``rim`` pixels of silhouettes and
+    occlusions, and by another ``tint_confidence`` on the far side of an occlusion, where the occluder may tint the
+    pixels. A point is hidden when it lies more than ``bias`` world units behind the surface the view shows.
     """
 
     view_weights: Sequence[float] | None = None
     power: float = 2.0
     least_cosine: float = 0.05
     rim: float = 3.0
-    floor: float = 1e-3
+    rim_confidence: float = 0.1
+    tint_confidence: float = 1e-2
     bias: float = 3e-3
 
 
@@ -77,7 +79,7 @@ class ViewProjection:
         weights = self.options.view_weights
         if weights is not None and len(weights) != len(rig):
             raise Bundle3DError(f"Expected {len(rig)} view weights, one per camera, but got {len(weights)}.")
-        self.maps = view_maps(images, mask, rig, mesh, self.options.rim, self.options.floor, backend)
+        self.maps = view_maps(images, mask, rig, mesh, self.options.rim, self.options.rim_confidence, backend)
         self.cameras = torch.stack([pack_camera(camera) for camera in rig])
         self.view_weights = torch.tensor([1.0] * len(rig) if weights is None else list(weights), dtype=torch.float64)
         self.backend = backend
@@ -94,10 +96,12 @@ class ViewProjection:
                 self.maps.images,
                 self.maps.confidence,
                 self.maps.depth,
+                self.maps.occluder,
                 self.view_weights,
                 options.power,
                 options.least_cosine,
                 options.bias,
+                options.tint_confidence,
             )
         )
 

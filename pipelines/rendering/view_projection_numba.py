@@ -20,21 +20,23 @@ def project_numba(
     images: torch.Tensor,
     confidence: torch.Tensor,
     depth: torch.Tensor,
+    occluder: torch.Tensor,
     view_weights: torch.Tensor,
     power: float,
     least_cosine: float,
     bias: float,
+    tint_confidence: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sums (P, C) and (P,) and qualities (P,); arguments as packed by ``ViewProjection``."""
     count = points.shape[0]
     weighted = np.zeros((count, images.shape[-1]), dtype=np.float32)
     weights, quality = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=np.float32)
-    tensors = (points, normals, cameras, images, confidence, depth, view_weights)
+    tensors = (points, normals, cameras, images, confidence, depth, occluder, view_weights)
     inputs: list[Any] = [tensor.detach().contiguous().numpy() for tensor in tensors]
-    inputs += [float(power), float(least_cosine), float(bias)]
+    inputs += [float(power), float(least_cosine), float(bias), float(tint_confidence), weighted, weights, quality]
 
     def work(start: int, stop: int) -> None:
-        _project(start, stop, *inputs, weighted, weights, quality)
+        _project(start, stop, *inputs)
 
     run_jobs(work, [(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)])
     return torch.from_numpy(weighted), torch.from_numpy(weights), torch.from_numpy(quality)
@@ -50,10 +52,12 @@ def _project(  # type: ignore[no-untyped-def]
     images,
     confidence,
     depth,
+    occluder,
     view_weights,
     power,
     least_cosine,
     bias,
+    tint_confidence,
     weighted,
     weights,
     quality,
@@ -107,6 +111,8 @@ def _project(  # type: ignore[no-untyped-def]
                 + w10 * confidence[v, y1, x0]
                 + w11 * confidence[v, y1, x1]
             )
+            if along > occluder[v, min(int(y * height), height - 1), min(int(x * width), width - 1)]:
+                sure *= tint_confidence
             weight = view_weights[v] * cosine**power * sure
             if weight <= 0.0:
                 continue

@@ -15,10 +15,12 @@ def project_torch(
     images: torch.Tensor,
     confidence: torch.Tensor,
     depth: torch.Tensor,
+    occluder: torch.Tensor,
     view_weights: torch.Tensor,
     power: float,
     least_cosine: float,
     bias: float,
+    tint_confidence: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Sums (P, C) and (P,) and qualities (P,); arguments as packed by ``ViewProjection``."""
     weighted = points.new_zeros(points.shape[0], images.shape[-1])
@@ -26,10 +28,9 @@ def project_torch(
     for start in range(0, points.shape[0], CHUNK):
         part = slice(start, start + CHUNK)
         for view in range(cameras.shape[0]):
-            trust, pixel = _trust(
-                points[part], normals[part], cameras[view], confidence[view], depth[view], least_cosine, bias
-            )
-            cosine, sure = trust
+            maps = (confidence[view], depth[view], occluder[view])
+            limits = (least_cosine, bias, tint_confidence)
+            cosine, sure, pixel = _trust(points[part], normals[part], cameras[view], *maps, *limits)
             weight = float(view_weights[view]) * cosine.pow(power) * sure
             weighted[part] += weight[:, None] * _bilinear(images[view], pixel)
             weights[part] += weight
@@ -43,9 +44,11 @@ def _trust(
     packed: torch.Tensor,
     confidence: torch.Tensor,
     depth: torch.Tensor,
+    occluder: torch.Tensor,
     least_cosine: float,
     bias: float,
-) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+    tint_confidence: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cosine (P,) and confidence (P,), both zero where the view does not see the point, and its place (P, 2)."""
     camera = packed.to(points)
     rotation, eye, scale, perspective = camera[:9].reshape(3, 3), camera[9:12], camera[12], bool(packed[13] > 0.5)
@@ -66,8 +69,11 @@ def _trust(
     seen &= along <= _farthest(depth, place) + bias
     pixel = place * torch.tensor((width, height)).to(points)
     sure = _bilinear(confidence[..., None], pixel)[:, 0]
+    at = pixel.long()
+    tinted = along > occluder[at[:, 1].clamp(max=height - 1), at[:, 0].clamp(max=width - 1)]
+    sure = torch.where(tinted, sure * tint_confidence, sure)
     none = torch.zeros_like(cosine)
-    return (torch.where(seen, cosine, none), torch.where(seen, sure, none)), pixel
+    return torch.where(seen, cosine, none), torch.where(seen, sure, none), pixel
 
 
 def _farthest(depth: torch.Tensor, place: torch.Tensor) -> torch.Tensor:

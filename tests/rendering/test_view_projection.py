@@ -49,7 +49,7 @@ def test_weights_are_the_cosine_of_the_points_own_viewing_direction(rig: Rig) ->
     mesh = sphere(0.8, 5)
     image, mask = pictures(mesh, rig, torch.ones(mesh.faces.shape[0], 3) * 0.25, 256)
     normals = mesh.vertices / 0.8
-    options = ProjectionOptions(power=1.0, rim=1.0, floor=0.0)
+    options = ProjectionOptions(power=1.0, rim=1.0, rim_confidence=0.0)
     projection = ViewProjection(image, mask, rig, mesh, options)
     projected = projection(mesh.vertices, normals)
     expected = torch.zeros(mesh.vertices.shape[0])
@@ -61,7 +61,7 @@ def test_weights_are_the_cosine_of_the_points_own_viewing_direction(rig: Rig) ->
         expected += torch.where(cosine > 0.5, cosine, torch.zeros(()))
         expected[(cosine > 0.0) & (cosine < 0.5)] = float("nan")  # near the rim, where confidence falls
     known = ~expected.isnan()
-    assert int(known.sum()) > 300
+    assert int(known.sum()) > 100
     assert torch.allclose(projected.weights[known], expected[known], atol=2e-4)
     seen = projected.weights > 1e-3
     assert torch.allclose(projected.mean()[seen], torch.full((int(seen.sum()), 3), 0.25), atol=1e-6)
@@ -80,11 +80,12 @@ def test_nothing_bleeds_from_an_occluder_onto_what_is_behind_it() -> None:
     shadow = 0.3 * (4.5 + 0.5) / (4.5 - 0.4)
     assert float(projected.weights[back][radius < shadow - 0.02].max()) == 0.0
     assert float(projected.weights[back][(radius > shadow + 0.08) & (radius < 0.7)].min()) > 0.9
-    trusted = projected.quality > 0.05
+    trusted = projected.quality > 0.02
     mean = projected.mean()
     assert float(mean[back][trusted[back], 0].max()) < 1e-6
-    assert float(mean[front][trusted[front], 1].max()) < 1e-6
-    assert int(trusted[front].sum()) > 700
+    inner = mesh.vertices[front, :2].abs().amax(1) < 0.29  # the outermost half pixel shows both
+    assert float(mean[front][inner, 1].max()) < 1e-6
+    assert bool(trusted[front][inner].all())
 
 
 def test_the_background_does_not_tint_the_rim() -> None:
