@@ -68,7 +68,7 @@ class Bundle3D_InspectBundle(io.ComfyNode):
             surface = None if surface is None else in_frame(surface, transform)
             report = inspect_bundle(item, mesh=surface)
             sheet = contact_sheet(item, report)
-            progress(1, 2, lambda: sheet)
+            progress(1, 2)
             data = describe(item, surface)
             progress(2, 2)
             return report, sheet, data

@@ -21,7 +21,7 @@ from ..pipelines.views.view_set import ViewSet
 
 LARGEST_TILE = 512
 RANGE = 4.0  # positions from -RANGE to RANGE are stored in 16 bits
-HULL_RESOLUTION = 96
+HULL_RESOLUTION = 72
 
 
 def describe(views: ViewSet, mesh: Mesh | None) -> dict[str, Any]:

@@ -37,8 +37,11 @@ app.registerExtension({
     node.bundle3dShow = show;
   },
 
-  // Results that come back with a reopened workflow.
-  loadedGraphNode(node) {
-    if (node.comfyClass === NODE) node.bundle3dShow(app.nodeOutputs?.[node.id]);
+  // Results that come back with a reopened workflow; they are listed by the id of their node.
+  onNodeOutputsUpdated(outputs) {
+    for (const [id, output] of Object.entries(outputs)) {
+      const node = output?.[OUTPUT] && app.graph.getNodeById(id.split(":").pop());
+      if (node?.comfyClass === NODE) node.bundle3dShow(output);
+    }
   },
 });

@@ -3,7 +3,7 @@
 
 import { Camera, add, dot } from "./camera.js";
 
-const START = { azimuth: 32, elevation: 24, distance: 13.5 };
+const START = { azimuth: 32, elevation: 24, distance: 12.5 };
 const FRUSTUM_SHARE = 0.36; // length of a frustum, as a share of the camera's distance
 const POINT_LIMIT = 60000;
 const AXES = [[[1, 0, 0], "#e5534b", "x"], [[0, 1, 0], "#57ab5a", "y"], [[0, 0, 1], "#539bf5", "z"]];
