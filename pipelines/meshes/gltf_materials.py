@@ -32,8 +32,7 @@ class Placing:
         """UVs (N, 2) of the set in the frame of the texture, mirrored axes halved (their textures are doubled)."""
         matrix = np.array(self.transform)
         scale = np.array([0.5 if wrap == MIRRORED else 1.0 for wrap in self.wrap])
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused with the other attributes
-            return ((uv.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]) * scale).astype(np.float32)
+        return ((uv.astype(np.float64) @ matrix[:, :2].T + matrix[:, 2]) * scale).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,19 +37,18 @@ def read_document(document: Document) -> Mesh:
     """
     worlds, instances = _walk(document)
     meshes = document.root.tables("meshes")
-    plans = [(i, list(_blocks(document, meshes[i.node.integer("mesh", below=len(meshes))]))) for i in instances]
-    limits = document.limits
-    blocks = [block for _, group in plans for block in group]
-    limits.check("vertices", sum(document.accessor(b.position).count for b in blocks), "vertices")
-    limits.check("faces", sum(_face_count(document, p) for b in blocks for p in b.primitives), "triangles")
+    uses = Counter(instance.node.integer("mesh", below=len(meshes)) for instance in instances)
+    blocks = {index: list(_blocks(document, meshes[index])) for index in uses}
+    _check_size(document, uses, blocks)
     only = instances[0].node if len(instances) == 1 else None
     extras = only.table("extras") if only is not None and isinstance(only.values.get("extras"), dict) else None
     keeps_frame = extras is not None and extras.values.get(FRAME_KEY) is True
     builder = _Builder(document)
+    local = {index: [builder.part(block) for block in group] for index, group in blocks.items()}
     parts: list[Part] = []
-    for instance, group in plans:
-        for block in group:
-            part = builder.part(block)
+    for instance in instances:
+        index = instance.node.integer("mesh")
+        for block, part in zip(blocks[index], local[index]):
             if "skin" in instance.node:
                 part = posed(part, document, instance.node, block.attributes, worlds)
             elif not keeps_frame:
@@ -56,6 +56,16 @@ def read_document(document: Document) -> Mesh:
             parts.append(part)
     mesh = assemble(parts, tuple(builder.materials), _name(document, instances, meshes))
     return _in_own_units(mesh, instances[0].world if keeps_frame else None, extras)
+
+
+def _check_size(document: Document, uses: Counter[int], blocks: dict[int, list[_Block]]) -> None:
+    """Refuses scenes that are too large with all their instances, before any vertex is read."""
+    vertices = faces = 0
+    for index, count in uses.items():
+        vertices += count * sum(document.accessor(block.position).count for block in blocks[index])
+        faces += count * sum(_face_count(document, p) for block in blocks[index] for p in block.primitives)
+    document.limits.check("vertices", vertices, "vertices")
+    document.limits.check("faces", faces, "triangles")
 
 
 def _in_own_units(mesh: Mesh, frame: np.ndarray | None, extras: Fields | None) -> Mesh:
@@ -95,8 +105,7 @@ def _walk(document: Document) -> tuple[dict[int, np.ndarray], list[Instance]]:
             )
         document.limits.check("depth", depth, "levels of nodes")
         node = nodes[index]
-        with np.errstate(over="ignore", invalid="ignore"):
-            world = parent @ _local(node)
+        world = parent @ _local(node)
         if not np.isfinite(world).all():
             raise Bundle3DError(f"Expected finite transforms, but that of node {index} overflows; export it again.")
         worlds[index] = world

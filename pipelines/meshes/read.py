@@ -6,6 +6,8 @@ import os
 import stat
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import Bundle3DError
 from .gltf_document import open_glb, open_gltf
 from .gltf_read import read_document
@@ -38,18 +40,23 @@ def read_mesh(
         folder, format = path.parent, format or path.suffix
     kind = (format or _recognised(data)).lower().lstrip(".")
     try:
-        if kind == "glb":
-            return read_document(open_glb(data, limits))
-        if kind == "gltf":
-            return read_document(open_gltf(data, limits))
-        if kind == "obj":
-            return read_obj(data, folder, limits)
-        if kind == "ply":
-            return read_ply(data, limits)
-        if kind == "stl":
-            return read_stl(data, limits)
+        with np.errstate(all="ignore"):  # whatever is not finite in the end is refused by name
+            return _read(kind, data, folder, limits)
     except MemoryError as error:
         raise Bundle3DError("Expected a mesh that fits into memory, but it does not; simplify it.") from error
+
+
+def _read(kind: str, data: bytes, folder: Path | None, limits: Limits) -> Mesh:
+    if kind == "glb":
+        return read_document(open_glb(data, limits))
+    if kind == "gltf":
+        return read_document(open_gltf(data, limits))
+    if kind == "obj":
+        return read_obj(data, folder, limits)
+    if kind == "ply":
+        return read_ply(data, limits)
+    if kind == "stl":
+        return read_stl(data, limits)
     raise Bundle3DError(
         f"Expected one of {', '.join(READ_FORMATS)}, but got the format {kind[:20]!r}; convert the file to GLB."
     )

@@ -294,7 +294,7 @@ def _tower(levels: int) -> list[dict[str, Any]]:
 def _instance_bomb() -> bytes:
     maker = Maker()
     maker.primitive(np.zeros((3, 3)), np.zeros(30_000))
-    maker.root.update(nodes=[{"mesh": 0}] * 15_000, scenes=[{"nodes": list(range(15_000))}])
+    maker.root.update(nodes=[{"mesh": 0}] * 3_000, scenes=[{"nodes": list(range(3_000))}])
     return maker.glb()
 
 
