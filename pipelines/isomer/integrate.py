@@ -1,0 +1,181 @@
+"""Bending a surface to given normals as a whole, by linear least squares.
+
+Gradient descent moves every vertex by what its own pixels say, so errors that span a whole side of the object take
+hundreds of steps. Asking every visible edge to be perpendicular to the normal that the views show there, and every
+contour to lie on the silhouettes, is linear in the vertices and carries across the surface in one solve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix, diags
+
+from ..meshes.mesh import Mesh
+from ..meshes.topology import unique_edges
+from ..rendering.rasterise import Fragments, rasterise
+from ..views.view_set import ViewSet
+from .remesh import remesh
+from .silhouette import silhouette_field
+
+Array = np.ndarray
+
+LARGEST_VIEW = 256  # pixels; finer views cost more and change the coarse shape little
+CONTOUR_WEIGHT = 100.0  # per world unit of distance, against a unit of angle
+STIFFNESS = 0.1  # of the displacement, per edge: how slowly what the normals do not bind follows
+ANCHOR = 0.02  # share of the stiffness that holds every vertex where it is
+UNSEEN_WEIGHT = 0.05  # of faces that no pixel shows, which keep their direction
+GRAZING_COVERAGE = 0.1  # pixels per frontal pixel at which a face counts half
+LARGEST_MOVE = 0.06  # world units per step
+FARTHEST_CONTOUR = 8.0  # pixels that a contour is asked to move at once
+SOLVER_ITERATIONS, SOLVER_TOLERANCE = 60, 1e-3
+
+
+class NormalIntegrator:
+    """Linear steps that bring a surface to the normals and silhouettes of ``views``."""
+
+    def __init__(self, views: ViewSet, edge_length: float, seed: int = 0, backend: str = "auto") -> None:
+        self.rig, self.edge_length, self.backend = views.rig, edge_length, backend
+        self.normal, self.mask = _reduced(views)
+        self.height, self.width = self.mask.shape[1:]
+        self.distance = silhouette_field(self.mask, views.rig).distance
+        self.rotations = views.rig.rotations().to(self.mask)
+        self.scale = torch.tensor([camera.scale for camera in views.rig]).to(self.mask) * (self.height / 2)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def step(self, vertices: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Remesh to the edge length and move the vertices once; returns vertices (N, 3) and faces (M, 3)."""
+        wanted = torch.full_like(vertices[:, 0], self.edge_length)
+        vertices, faces = remesh(vertices, faces, 0.5 * wanted, 1.5 * wanted, self.generator, backend=self.backend)
+        clip = self.rig.clip(vertices, self.width / self.height)
+        fragments = rasterise(clip, faces, self.height, self.width, self.backend)
+        rows = [self._normal_rows(vertices, faces, fragments), self._contour_rows(vertices, faces, fragments)]
+        move = _solve(rows, unique_edges(faces)[0].cpu().numpy(), len(vertices))
+        length = np.linalg.norm(move, axis=1, keepdims=True)
+        move *= LARGEST_MOVE / np.maximum(length, LARGEST_MOVE)
+        return vertices + torch.from_numpy(move).to(vertices), faces
+
+    def _normal_rows(
+        self, vertices: torch.Tensor, faces: torch.Tensor, fragments: Fragments
+    ) -> tuple[Array, Array, Array]:
+        """One row per face side: weight * normal . (end - start) = 0, with the normal that the face's pixels show."""
+        face = fragments.face.reshape(-1).long()
+        shown = (face >= 0) & (self.mask.reshape(-1) > 0.5)
+        zero = torch.zeros(len(faces), 3, dtype=vertices.dtype, device=vertices.device)
+        total = zero.index_add(0, face[shown], self.normal.reshape(-1, 3)[shown])
+        pixels = total.norm(dim=1)
+        own = Mesh(vertices, faces).face_normals()
+        area = own.norm(dim=1) / 2
+        seen = pixels > 0.3
+        normal = torch.where(seen[:, None], total, own)
+        normal = torch.nn.functional.normalize(normal, dim=1)
+        per_world = float((self.scale / self.rig[0].distance if self.rig[0].is_perspective else self.scale).mean())
+        coverage = pixels / (area * per_world**2).clamp(min=1e-3)
+        weight = area * torch.where(seen, coverage / (coverage + GRAZING_COVERAGE), UNSEEN_WEIGHT)
+        start, end = faces.reshape(-1), faces.roll(-1, dims=1).reshape(-1)
+        side = vertices[end] - vertices[start]
+        length = side.norm(dim=1).clamp(min=0.3 * self.edge_length)
+        direction = normal.repeat_interleave(3, dim=0)
+        direction = direction * ((weight / 1.5).sqrt().repeat_interleave(3) / length)[:, None]
+        values = torch.stack((-direction, direction), dim=1)
+        columns = torch.stack((start, end), dim=1)
+        return _to_arrays(columns, values, -(direction * side).sum(1))
+
+    def _contour_rows(
+        self, vertices: torch.Tensor, faces: torch.Tensor, fragments: Fragments
+    ) -> tuple[Array, Array, Array]:
+        """One row per pixel at the rim of the rendered silhouettes: its point moves onto the given silhouette."""
+        covered = fragments.mask.to(vertices)
+        padded = torch.nn.functional.pad(covered[:, None], (1, 1, 1, 1), mode="replicate")
+        inside = -torch.nn.functional.max_pool2d(-padded, 3, stride=1)[:, 0]
+        view, row, column = ((covered > 0) & (inside == 0)).nonzero().unbind(1)
+        slope = self._distance_slope(view, row, column)
+        steep = slope.norm(dim=1) > 0.3
+        view, row, column, slope = view[steep], row[steep], column[steep], slope[steep]
+        slope = torch.nn.functional.normalize(slope, dim=1)
+        # The centre of a pixel at the rim lies half a pixel inside the contour, on average.
+        distance = (self.distance[view, row, column] - 0.5).clamp(-FARTHEST_CONTOUR, FARTHEST_CONTOUR)
+        corners = faces[fragments.face[view, row, column].long()]
+        shares = fragments.barycentric[view, row, column]
+        points = (vertices[corners] * shares[..., None]).sum(1)
+        rotation = self.rotations[view]
+        per_world = self.scale[view] / self._depths(points, view)
+        outward = rotation[:, 0] * slope[:, :1] - rotation[:, 1] * slope[:, 1:]  # up the distance, in the world
+        weight = (CONTOUR_WEIGHT / per_world).sqrt()[:, None]  # a rim pixel stands for its own length of contour
+        values = shares[:, :, None] * (outward * weight)[:, None]
+        return _to_arrays(corners, values, -(distance / per_world) * weight[:, 0])
+
+    def _depths(self, points: torch.Tensor, view: torch.Tensor) -> torch.Tensor:
+        """Distances (K,) along the viewing axes; 1 for orthographic cameras, whose scale does not depend on it."""
+        eyes = self.rig.eyes().to(points)[view]
+        depth = ((eyes - points) * self.rotations[view, 2]).sum(1)
+        perspective = torch.tensor([camera.is_perspective for camera in self.rig], device=points.device)[view]
+        return torch.where(perspective, depth.clamp(min=1e-3), 1.0)
+
+    def _distance_slope(self, view: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        """Change (K, 2) of the distance per pixel to the right and down."""
+        left, right = (column - 1).clamp(min=0), (column + 1).clamp(max=self.width - 1)
+        above, below = (row - 1).clamp(min=0), (row + 1).clamp(max=self.height - 1)
+        across = (self.distance[view, row, right] - self.distance[view, row, left]) / 2
+        down = (self.distance[view, below, column] - self.distance[view, above, column]) / 2
+        return torch.stack((across, down), dim=1)
+
+
+def _reduced(views: ViewSet) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normals times coverage and coverage, averaged to at most LARGEST_VIEW pixels."""
+    factor = max(1, max(views.size) // LARGEST_VIEW)
+    images = torch.cat((views.normal * views.mask[..., None], views.mask[..., None]), dim=-1).permute(0, 3, 1, 2)
+    images = torch.nn.functional.avg_pool2d(images, factor).permute(0, 2, 3, 1)
+    return images[..., :3].contiguous(), images[..., 3].contiguous()
+
+
+def _to_arrays(columns: torch.Tensor, values: torch.Tensor, right: torch.Tensor) -> tuple[Array, Array, Array]:
+    """Vertices (R, K), coefficients (R, K, 3) and right-hand sides (R,) of rows, as NumPy arrays."""
+    return columns.cpu().numpy(), values.double().cpu().numpy(), right.double().cpu().numpy()
+
+
+def _solve(rows: list[tuple[Array, Array, Array]], edges: Array, count: int) -> Array:
+    """The displacement (count, 3) that meets the rows best while neighbours move alike: conjugate gradients."""
+    matrices, gradient, diagonal = [], np.zeros(3 * count), np.zeros(3 * count)
+    for columns, values, right in rows:
+        width = 3 * columns.shape[1]
+        indices = (columns[:, :, None] * 3 + np.arange(3)).reshape(-1)
+        starts = np.arange(len(columns) + 1) * width
+        matrix = csr_matrix((values.reshape(-1), indices, starts), shape=(len(columns), 3 * count))
+        matrices.append((matrix, matrix.T))
+        gradient += matrix.T @ right
+        diagonal += np.bincount(indices, weights=values.reshape(-1) ** 2, minlength=3 * count)
+    ends = np.concatenate((edges, edges[:, ::-1]))
+    adjacency = csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
+    degree = np.asarray(adjacency.sum(axis=1)).reshape(-1)
+    stiffness = (STIFFNESS * (diags(degree + ANCHOR) - adjacency)).tocsr()
+    diagonal += np.repeat(STIFFNESS * (degree + ANCHOR), 3)
+
+    def apply(move: Array) -> Array:
+        result = (stiffness @ move.reshape(-1, 3)).reshape(-1)
+        for matrix, transposed in matrices:
+            result += transposed @ (matrix @ move)
+        return result
+
+    return _conjugate_gradients(apply, gradient, diagonal).reshape(-1, 3)
+
+
+def _conjugate_gradients(apply: Callable[[Array], Array], right: Array, diagonal: Array) -> Array:
+    """Solve ``apply(x) = right``, preconditioned by the diagonal; stops early."""
+    solution, residual = np.zeros_like(right), right.copy()
+    scaled = residual / diagonal
+    direction, energy = scaled.copy(), float(residual @ scaled)
+    target = SOLVER_TOLERANCE * float(np.linalg.norm(right))
+    for _ in range(SOLVER_ITERATIONS):
+        if np.linalg.norm(residual) <= target:
+            break
+        image = apply(direction)
+        length = energy / float(direction @ image)
+        solution += length * direction
+        residual -= length * image
+        scaled = residual / diagonal
+        energy, previous = float(residual @ scaled), energy
+        direction = scaled + direction * (energy / previous)
+    return solution

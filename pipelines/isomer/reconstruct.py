@@ -1,0 +1,203 @@
+"""ISOMER: from the views of one object to a closed, coloured mesh.
+
+Source: specs/kiss3dgen.md section 6, with the fixes of section 10 unless the reference is asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from ..errors import Bundle3DError
+from ..meshes.mesh import Mesh, vertex_normals
+from ..meshes.repair import RepairOptions, repair
+from ..meshes.simplify import simplify
+from ..meshes.topology import components, is_manifold, is_watertight
+from ..metrics.image import normal_angle_error, silhouette_iou
+from ..progress import Progress, Stage, silent
+from ..rendering.interpolate import interpolate
+from ..rendering.rasterise import rasterise
+from ..views.normals import encode_normals
+from ..views.rig import Rig
+from ..views.view_set import ViewSet
+from .colors import ColorOptions, color_vertices
+from .hull import visual_hull
+from .initial import sphere
+from .integrate import NormalIntegrator
+from .options import STAGE_ONE, STAGE_TWO, IsomerOptions
+from .radius import fit_distance
+from .smooth import laplacian_smooth, loop_subdivide
+from .stages import ImageLoss, Loss, ReferenceStageOne, ReferenceStageTwo, descend
+
+__all__ = ["IsomerOptions", "Reconstruction", "reconstruct"]
+
+INTEGRATION_EDGE = 0.03  # world units: the coarse surface that is bent to the normals
+EQUILATERAL = 3**0.5 / 4  # area of a triangle of unit edges
+FINEST_EDGE = 0.005  # world units, the reference's limit
+MOST_INITIAL_FACES = 100_000
+DEBRIS = 0.05  # of the box diagonal: smaller loose parts are dropped
+SUBDIVISION_THRESHOLD = 0.0025  # of the box diagonal (section 6.9)
+PREVIEW_SIZE = 256  # pixels per view
+UNITS = 100  # of progress, shared out over the stages
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """``mesh`` in the world of ``rig``, with linear vertex colours if asked for, and ``figures`` about it.
+
+    Figures, per view where lists: silhouette_iou, normal_mean and normal_median (degrees between re-rendered and given
+    normals); and distance of the cameras, faces, vertices, components, watertight, manifold.
+    """
+
+    mesh: Mesh
+    rig: Rig
+    figures: dict[str, object] = field(default_factory=dict)
+
+
+def reconstruct(
+    views: ViewSet,
+    options: IsomerOptions | None = None,
+    initial: Mesh | None = None,
+    progress: Progress = silent,
+) -> Reconstruction:
+    """The closed surface that ``views`` show, coloured by their images.
+
+    Starts from ``initial`` (in the world of the views, closed or not), else from what the options say. Equal inputs and
+    seeds give equal results. Raises Bundle3DError where a mask is empty or the views do not show one object.
+    """
+    options = options or IsomerOptions()
+    _check(views)
+    with torch.inference_mode(False), torch.enable_grad():
+        views = ViewSet(views.rgb.clone(), views.normal.clone(), views.mask.clone(), views.rig)
+        start, views = _start(views, options, initial, Stage(progress, 0, 10, UNITS))
+        surface = _optimise(start, views, options, progress)
+        mesh = _clean(surface, options)
+        progress(95, UNITS, lambda: preview(mesh, views.rig))
+        if options.colors:
+            mesh = color_vertices(
+                mesh, views, ColorOptions(reference_exact=options.reference_exact), options.backend
+            )
+        figures = measure(mesh, views)
+        progress(UNITS, UNITS, lambda: preview(mesh, views.rig))
+    return Reconstruction(mesh, views.rig, figures)
+
+
+def _check(views: ViewSet) -> None:
+    for view, mask in enumerate(views.mask):
+        if not bool((mask > 0.5).any()):
+            raise Bundle3DError(
+                f"Expected an object in every view, but the mask of view {view + 1} is empty; check the bundle image."
+            )
+
+
+def _start(
+    views: ViewSet, options: IsomerOptions, initial: Mesh | None, progress: Progress
+) -> tuple[Mesh, ViewSet]:
+    """The surface to start from, and the views with the cameras that fit it."""
+    if initial is None:
+        if options.initial == "sphere":
+            return sphere().to(views.mask.device), views
+        return visual_hull(views, options.hull_resolution, progress, backend=options.backend), views
+    if initial.faces.shape[0] == 0:
+        raise Bundle3DError("Expected an initial mesh with faces, but it is empty; leave it out to use the hull.")
+    mesh = Mesh(initial.vertices.clone(), initial.faces).to(views.mask.device)
+    mesh = simplify(mesh, MOST_INITIAL_FACES)
+    if not (is_watertight(mesh.faces) and is_manifold(mesh.faces)):
+        mesh = repair(mesh)
+    if options.fit_distance:
+        distance = fit_distance(mesh, views, backend=options.backend)
+        views = replace(views, rig=views.rig.at_distance(distance))
+    return mesh, views
+
+
+def _optimise(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Progress) -> Mesh:
+    rig, exact = views.rig, options.reference_exact
+    bend = 0 if exact else options.integration_steps
+    if bend:
+        mesh = _integrate(mesh, views, bend, options, Stage(progress, 10, 30, UNITS))
+    fine = STAGE_TWO
+    if not exact:
+        fine = replace(STAGE_TWO, shortest=max(FINEST_EDGE, min(_edge_for(mesh, options.faces), STAGE_TWO.longest)))
+    losses: list[tuple[type[ReferenceStageOne] | type[ReferenceStageTwo] | type[ImageLoss], int]] = [
+        (ReferenceStageOne if exact else ImageLoss, options.stage_one_steps),
+        (ReferenceStageTwo if exact else ImageLoss, options.stage_two_steps),
+    ]
+    bars = Stage(progress, 30, 45, UNITS), Stage(progress, 45, 90, UNITS)
+    for (make, steps), settings, bar in zip(losses, (STAGE_ONE, fine), bars):
+        if steps:
+            loss: Loss = make(views, options.backend)
+            mesh = descend(
+                mesh, loss, settings, steps, options.seed, bar, lambda shown: preview(shown, rig), options.backend
+            )
+    return mesh
+
+
+def _integrate(mesh: Mesh, views: ViewSet, steps: int, options: IsomerOptions, progress: Progress) -> Mesh:
+    integrator = NormalIntegrator(views, INTEGRATION_EDGE, options.seed, options.backend)
+    vertices, faces = mesh.vertices, mesh.faces
+    for step in range(steps):
+        vertices, faces = integrator.step(vertices, faces)
+        shown = Mesh(vertices, faces)
+        progress(step + 1, steps, lambda shown=shown: preview(shown, views.rig))  # type: ignore[misc]
+    return Mesh(vertices, faces)
+
+
+def _edge_for(mesh: Mesh, faces: int) -> float:
+    """The edge length at which even triangles cover ``mesh`` with that many faces."""
+    area = float(mesh.face_normals().norm(dim=1).sum() / 2)
+    return (area / (EQUILATERAL * faces)) ** 0.5
+
+
+def _clean(mesh: Mesh, options: IsomerOptions) -> Mesh:
+    """Smooth, closed, manifold, without debris or inner shells, at the face count that was asked for."""
+    if options.reference_exact:
+        mesh = repair(laplacian_smooth(mesh), RepairOptions(debris=0.0, inner_shells=False))
+        return loop_subdivide(mesh, SUBDIVISION_THRESHOLD * _diagonal(mesh))
+    mesh = repair(laplacian_smooth(mesh, options.smoothing, options.backend), RepairOptions(debris=DEBRIS))
+    if mesh.faces.shape[0] < options.faces:
+        mesh = loop_subdivide(mesh, 0.0, iterations=1)
+    return simplify(mesh, options.faces)
+
+
+def _diagonal(mesh: Mesh) -> float:
+    low, high = mesh.bounds
+    return float((high - low).norm())
+
+
+def _render_normals(mesh: Mesh, rig: Rig, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Smooth unit normals (V, H, W, 3) and coverage (V, H, W) bool."""
+    clip = rig.clip(mesh.vertices, width / height)
+    fragments = rasterise(clip, mesh.faces, height, width)
+    normals = interpolate(vertex_normals(mesh.vertices, mesh.faces), clip, mesh.faces, fragments)
+    return torch.nn.functional.normalize(normals, dim=-1), fragments.mask
+
+
+def preview(mesh: Mesh, rig: Rig) -> torch.Tensor:
+    """(H, W, 3) picture of the surface: its encoded normals in every view, side by side."""
+    with torch.no_grad():
+        normals, mask = _render_normals(mesh, rig, PREVIEW_SIZE, PREVIEW_SIZE)
+        colors = torch.where(mask[..., None], encode_normals(normals, rig), 1.0)
+    return torch.cat(list(colors), dim=1).clamp(0, 1)
+
+
+def measure(mesh: Mesh, views: ViewSet) -> dict[str, object]:
+    """How well ``mesh`` explains ``views``, and whether it is sound."""
+    with torch.no_grad():
+        normals, mask = _render_normals(mesh, views.rig, *views.size)
+        wanted = views.mask > 0.5
+        errors = [
+            normal_angle_error(normals[view], views.normal[view], mask[view] & wanted[view])
+            for view in range(len(views.rig))
+        ]
+        return {
+            "silhouette_iou": silhouette_iou(mask.float(), wanted.float()).tolist(),
+            "normal_mean": [mean for mean, _ in errors],
+            "normal_median": [median for _, median in errors],
+            "distance": views.rig[0].distance,
+            "faces": len(mesh.faces),
+            "vertices": len(mesh.vertices),
+            "components": int(components(mesh.faces, len(mesh.vertices)).max()) + 1,
+            "watertight": is_watertight(mesh.faces),
+            "manifold": is_manifold(mesh.faces),
+        }
