@@ -18,6 +18,7 @@ from .densify import densify
 from .harmonic_fill import harmonic_fill, joined_at_seams
 from .mesh import Material, Mesh
 from .padding import pad_texture
+from .tangents import with_tangents
 from .texel_map import TexelMap, rasterise_uv
 
 CHUNK = 1 << 18  # texels looked up at once
@@ -52,7 +53,8 @@ def bake_views(
 
     The base colour (``resolution``, ``resolution``, 3) holds the views' sRGB colours; texels that no view sees are
     completed smoothly over the surface. The normal map holds the views' normals in the tangent space that the returned
-    ``normals`` and ``tangents`` span, flat where unseen. Vertex colours are dropped.
+    ``normals`` and ``tangents`` span, flat where unseen; vertices where mirrored and unmirrored uv meet are doubled for
+    it. Vertex colours are dropped.
 
     Raises Bundle3DError for a mesh without faces or without uv.
     """
@@ -64,7 +66,7 @@ def bake_views(
         normals=joined.vertex_normals()[ids], tangents=None, colors=None, face_material=None, materials=()
     )
     if options.normal_map:
-        surface = surface.with_(tangents=_vertex_tangents(surface))
+        surface = with_tangents(surface)
     projection = ProjectionOptions(view_weights=options.view_weights, power=options.power, rim=options.rim)
     images = torch.cat((views.rgb, views.normal), dim=-1) if options.normal_map else views.rgb
     project = ViewProjection(images, views.mask, views.rig, joined, projection, backend)
@@ -144,21 +146,3 @@ def _tangent_normals(seen: Projected, share: torch.Tensor, normal: torch.Tensor,
 
 def _to_bytes(values: torch.Tensor) -> torch.Tensor:
     return (values.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
-
-
-def _vertex_tangents(mesh: Mesh) -> torch.Tensor:
-    """(N, 4) directions of growing u, and the handedness that makes green point against growing v."""
-    assert mesh.uv is not None and mesh.normals is not None
-    corners, uv = mesh.vertices[mesh.faces], mesh.uv[mesh.faces]
-    one, two = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    step_one, step_two = uv[:, 1] - uv[:, 0], uv[:, 2] - uv[:, 0]
-    area = step_one[:, 0] * step_two[:, 1] - step_one[:, 1] * step_two[:, 0]
-    tangent = (one * step_two[:, 1:] - two * step_one[:, 1:]) * torch.sign(area)[:, None]
-    total = torch.zeros_like(mesh.vertices)
-    sign = torch.zeros_like(mesh.vertices[:, 0])
-    for corner in range(3):
-        total.index_add_(0, mesh.faces[:, corner], tangent)
-        sign.index_add_(0, mesh.faces[:, corner], -area)
-    along = total - mesh.normals * (total * mesh.normals).sum(dim=1, keepdim=True)
-    handedness = torch.where(sign < 0.0, -1.0, 1.0)[:, None]
-    return torch.cat((torch.nn.functional.normalize(along, dim=1), handedness), dim=1)
