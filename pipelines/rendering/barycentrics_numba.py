@@ -40,19 +40,20 @@ def fill_barycentrics(
     clip: Array, faces: Array, face: Array, top: int, height: int, width: int, barycentric: Array
 ) -> None:
     """Write barycentrics (rows * W, 3) of the pixels of ``face`` (rows * W,), zeros where empty."""
-    for pixel in range(face.shape[0]):
-        b0, b1, b2 = 0.0, 0.0, 0.0
-        shown = face[pixel]
-        if shown >= 0:
-            px = (pixel % width + 0.5) * 2.0 / width - 1.0
-            py = 1.0 - (top + pixel // width + 0.5) * 2.0 / height
-            x0, y0, x1, y1, x2, y2, total = corner_products(
-                clip, faces[shown, 0], faces[shown, 1], faces[shown, 2], px, py
-            )
-            b0, b1, b2 = clamped_weights(x0, y0, x1, y1, x2, y2, total)
-        barycentric[pixel, 0] = b0
-        barycentric[pixel, 1] = b1
-        barycentric[pixel, 2] = b2
+    for row in range(face.shape[0] // width):
+        py = 1.0 - (top + row + 0.5) * 2.0 / height
+        for column in range(width):
+            pixel = row * width + column
+            b0, b1, b2 = 0.0, 0.0, 0.0
+            shown = face[pixel]
+            if shown >= 0:
+                px = (column + 0.5) * 2.0 / width - 1.0
+                i, j, k = faces[shown, 0], faces[shown, 1], faces[shown, 2]
+                x0, y0, x1, y1, x2, y2, total = corner_products(clip, i, j, k, px, py)
+                b0, b1, b2 = clamped_weights(x0, y0, x1, y1, x2, y2, total)
+            barycentric[pixel, 0] = b0
+            barycentric[pixel, 1] = b1
+            barycentric[pixel, 2] = b2
 
 
 @kernel
@@ -63,21 +64,23 @@ def fill_attributes(
     channel receives the coverage, empty pixels zeros."""
     channels = attributes.shape[1]
     coverage = image.shape[1] > channels
-    for pixel in range(face.shape[0]):
-        shown = face[pixel]
-        if shown < 0:
-            for c in range(image.shape[1]):
-                image[pixel, c] = 0.0
-            continue
-        i, j, k = faces[shown, 0], faces[shown, 1], faces[shown, 2]
-        px = (pixel % width + 0.5) * 2.0 / width - 1.0
-        py = 1.0 - (top + pixel // width + 0.5) * 2.0 / height
-        x0, y0, x1, y1, x2, y2, total = corner_products(clip, i, j, k, px, py)
-        b0, b1, b2 = clamped_weights(x0, y0, x1, y1, x2, y2, total)
-        for c in range(channels):
-            image[pixel, c] = b0 * attributes[i, c] + b1 * attributes[j, c] + b2 * attributes[k, c]
-        if coverage:
-            image[pixel, channels] = 1.0
+    for row in range(face.shape[0] // width):
+        py = 1.0 - (top + row + 0.5) * 2.0 / height
+        for column in range(width):
+            pixel = row * width + column
+            shown = face[pixel]
+            if shown < 0:
+                for c in range(image.shape[1]):
+                    image[pixel, c] = 0.0
+                continue
+            i, j, k = faces[shown, 0], faces[shown, 1], faces[shown, 2]
+            px = (column + 0.5) * 2.0 / width - 1.0
+            x0, y0, x1, y1, x2, y2, total = corner_products(clip, i, j, k, px, py)
+            b0, b1, b2 = clamped_weights(x0, y0, x1, y1, x2, y2, total)
+            for c in range(channels):
+                image[pixel, c] = b0 * attributes[i, c] + b1 * attributes[j, c] + b2 * attributes[k, c]
+            if coverage:
+                image[pixel, channels] = 1.0
 
 
 @kernel
@@ -149,13 +152,16 @@ def pull_pixels(
 ) -> None:
     """The derivative of fill_attributes: add what ``gradient`` (rows * W, C or C + 1) means for the vertices."""
     area_scale = height * width / (4.0 * SLIVER)
-    for pixel in range(face.shape[0]):
-        if face[pixel] >= 0:
-            px = (pixel % width + 0.5) * 2.0 / width - 1.0
-            py = 1.0 - (top + pixel // width + 0.5) * 2.0 / height
-            pull_pixel(
-                clip, faces, attributes, face[pixel], px, py, area_scale, gradient, pixel, 1.0, to_clip, to_attributes
-            )
+    for row in range(face.shape[0] // width):
+        py = 1.0 - (top + row + 0.5) * 2.0 / height
+        for column in range(width):
+            pixel = row * width + column
+            shown = face[pixel]
+            if shown >= 0:
+                px = (column + 0.5) * 2.0 / width - 1.0
+                pull_pixel(
+                    clip, faces, attributes, shown, px, py, area_scale, gradient, pixel, 1.0, to_clip, to_attributes
+                )
 
 
 @kernel

@@ -52,34 +52,40 @@ def fill_triangles(
         inverse = 1.0 / np.float64(area)
         z1 -= z0
         z2 -= z0
-        # edge functions at the centre of the first pixel; a pixel exactly on an edge belongs to it if top or left
+        # edge functions at the centre of the first pixel, exact in float64; a pixel on an edge is inside if the edge is a
+        # top or a left one
         px, py = first_x * 256 + 128, first_y * 256 + 128
-        bias0 = 0 if y2 < y1 or (y2 == y1 and x2 > x1) else -1
-        bias1 = 0 if y0 < y2 or (y0 == y2 and x0 > x2) else -1
-        bias2 = 0 if y1 < y0 or (y1 == y0 and x1 > x0) else -1
-        row0 = (x2 - x1) * (py - y1) - (y2 - y1) * (px - x1) + bias0
-        row1 = (x0 - x2) * (py - y2) - (y0 - y2) * (px - x2) + bias1
-        row2 = (x1 - x0) * (py - y0) - (y1 - y0) * (px - x0) + bias2
-        right0, right1, right2 = (y2 - y1) * 256, (y0 - y2) * 256, (y1 - y0) * 256
-        down0, down1, down2 = (x2 - x1) * 256, (x0 - x2) * 256, (x1 - x0) * 256
-        slope = -(np.float64(right1) * z1 + np.float64(right2) * z2) * inverse
+        bias0 = 0.0 if y2 < y1 or (y2 == y1 and x2 > x1) else -1.0
+        bias1 = 0.0 if y0 < y2 or (y0 == y2 and x0 > x2) else -1.0
+        bias2 = 0.0 if y1 < y0 or (y1 == y0 and x1 > x0) else -1.0
+        row0 = np.float64((x2 - x1) * (py - y1) - (y2 - y1) * (px - x1)) + bias0
+        row1 = np.float64((x0 - x2) * (py - y2) - (y0 - y2) * (px - x2)) + bias1
+        row2 = np.float64((x1 - x0) * (py - y0) - (y1 - y0) * (px - x0)) + bias2
+        right0, right1, right2 = (y2 - y1) * 256.0, (y0 - y2) * 256.0, (y1 - y0) * 256.0
+        down0, down1, down2 = (x2 - x1) * 256.0, (x0 - x2) * 256.0, (x1 - x0) * 256.0
+        slope = -(right1 * z1 + right2 * z2) * inverse
+        widest = np.float64(last_x - first_x)
         for y in range(first_y - top, last_y - top + 1):
-            e0, e1, e2 = row0, row1, row2
-            begin_z = z0 + (np.float64(e1 - bias1) * z1 + np.float64(e2 - bias2) * z2) * inverse
-            entered = False
-            for x in range(first_x, last_x + 1):
-                if (e0 | e1 | e2) >= 0:
-                    entered = True
-                    z = np.float32(begin_z + np.float64(x - first_x) * slope)
-                    nearest = depth_buffer[y, x]
-                    if z >= np.float32(-1.0) and (z < nearest or (z == nearest and name < face_buffer[y, x])):
-                        depth_buffer[y, x] = z
-                        face_buffer[y, x] = name
-                elif entered:
-                    break
-                e0 -= right0
-                e1 -= right1
-                e2 -= right2
+            # inside while edge - right * column >= 0; the quotients of integers of this size floor exactly
+            most = min(
+                np.floor(row0 / right0) if right0 > 0.0 else (-1.0 if right0 == 0.0 and row0 < 0.0 else widest),
+                np.floor(row1 / right1) if right1 > 0.0 else (-1.0 if right1 == 0.0 and row1 < 0.0 else widest),
+                np.floor(row2 / right2) if right2 > 0.0 else (-1.0 if right2 == 0.0 and row2 < 0.0 else widest),
+                widest,
+            )
+            least = max(
+                np.ceil(row0 / right0) if right0 < 0.0 else 0.0,
+                np.ceil(row1 / right1) if right1 < 0.0 else 0.0,
+                np.ceil(row2 / right2) if right2 < 0.0 else 0.0,
+            )
+            begin_z = z0 + ((row1 - bias1) * z1 + (row2 - bias2) * z2) * inverse
+            for column in range(int(least), int(most) + 1):
+                x = first_x + column
+                z = np.float32(begin_z + column * slope)
+                nearest = depth_buffer[y, x]
+                if z >= np.float32(-1.0) and (z < nearest or (z == nearest and name < face_buffer[y, x])):
+                    depth_buffer[y, x] = z
+                    face_buffer[y, x] = name
             row0 += down0
             row1 += down1
             row2 += down2
