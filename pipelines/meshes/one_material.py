@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from .merge_materials import merge_materials
 from .mesh import Material, Mesh
 from .specular_glossiness import linear_from_srgb, srgb_from_linear
 
@@ -14,13 +15,16 @@ from .specular_glossiness import linear_from_srgb, srgb_from_linear
 def one_material(mesh: Mesh) -> Mesh:
     """The mesh with at most one material, whose base colour factor is white.
 
-    Factors are multiplied into the texture, or into vertex colours where there is none. Of several materials, base
-    colours become vertex colours (vertices are doubled at their borders), the rest comes from the one with most faces.
+    Factors are multiplied into the texture, or into vertex colours where there is none. Several materials with textures
+    are merged into an atlas. Of several without, base colours become vertex colours (vertices are doubled at their
+    borders), the rest comes from the one with the most faces.
     """
+    if len(mesh.materials) > 1:
+        if mesh.uv is None or not any(material.textures for material in mesh.materials):
+            return _painted(mesh)
+        mesh = merge_materials(mesh)
     if not mesh.materials:
         return mesh
-    if len(mesh.materials) > 1:
-        return _painted(mesh)
     material = mesh.materials[0]
     if material.base_color_factor == (1.0, 1.0, 1.0, 1.0):
         return mesh
@@ -43,7 +47,7 @@ def _colored(mesh: Mesh, factors: torch.Tensor, material: Material) -> Mesh:
 
 
 def _painted(mesh: Mesh) -> Mesh:
-    """Several materials as vertex colours."""
+    """Several materials without textures as vertex colours."""
     groups = torch.zeros(len(mesh.faces), dtype=torch.int64) if mesh.face_material is None else mesh.face_material.cpu()
     count = len(mesh.materials)
     keys = (mesh.faces.cpu() * count + groups[:, None]).reshape(-1)
@@ -53,38 +57,17 @@ def _painted(mesh: Mesh) -> Mesh:
     def pick(values: torch.Tensor | None) -> torch.Tensor | None:
         return None if values is None else values.index_select(0, vertex.to(values.device))
 
-    uv = pick(mesh.uv)
     factors = torch.tensor([material.base_color_factor for material in mesh.materials])[group]
-    for index, material in enumerate(mesh.materials):
-        if material.base_color_texture is not None and uv is not None:
-            chosen = group == index
-            factors[chosen] *= _sampled(material.base_color_texture, uv.cpu()[chosen], material.repeat)
-    main = replace(
-        mesh.materials[int(torch.bincount(groups, minlength=count).argmax())],
-        orm_texture=None,
-        normal_texture=None,
-        emissive_texture=None,
-    )
-    split = Mesh(
-        mesh.vertices.index_select(0, vertex.to(mesh.vertices.device)),
-        corners.reshape(-1, 3).to(mesh.faces.device),
+    main = mesh.materials[int(torch.bincount(groups, minlength=count).argmax())]
+    split = mesh.with_(
+        vertices=mesh.vertices.index_select(0, vertex.to(mesh.vertices.device)),
+        faces=corners.reshape(-1, 3).to(mesh.faces.device),
+        uv=pick(mesh.uv),
         normals=pick(mesh.normals),
+        tangents=pick(mesh.tangents),
         colors=pick(mesh.colors),
-        transform=mesh.transform,
-        units=mesh.units,
-        name=mesh.name,
     )
     return _colored(split, factors, main)
-
-
-def _sampled(texture: torch.Tensor, uv: torch.Tensor, repeat: bool) -> torch.Tensor:
-    """Linear RGBA (N, 4) of the nearest texels at ``uv`` (N, 2)."""
-    height, width = texture.shape[:2]
-    uv = uv - uv.floor() if repeat else uv.clamp(0.0, 1.0)
-    column, row = (uv[:, 0] * width).long().clamp(max=width - 1), (uv[:, 1] * height).long().clamp(max=height - 1)
-    values = texture.cpu()[row, column].numpy() / 255.0
-    alpha = values[:, 3:] if values.shape[1] == 4 else np.ones((len(values), 1))
-    return torch.from_numpy(np.concatenate([linear_from_srgb(values[:, :3]), alpha], axis=1)).float()
 
 
 def _multiplied(texture: torch.Tensor, factor: tuple[float, float, float, float]) -> torch.Tensor:

@@ -154,6 +154,18 @@ def test_several_materials_become_colours_split_at_their_borders(interop: Any) -
     assert torch.equal(core.vertices[0][core.faces[0]], mesh.vertices[mesh.faces])
 
 
+def test_several_textures_become_an_atlas(interop: Any) -> None:
+    mesh = textured()
+    other = Material("plain", (0.0, 1.0, 0.0, 1.0))
+    mesh = mesh.with_(materials=(*mesh.materials, other), face_material=(torch.arange(80) >= 30).long())
+    core = interop.to_core([mesh])
+    assert core.texture.shape[0] == 1 and getattr(core, "vertex_colors", None) is None
+    uv = core.uvs[0][core.faces[0]].mean(1)[30:]
+    size = torch.tensor([core.texture.shape[2], core.texture.shape[1]])
+    column, row = (uv * size).long().unbind(1)
+    assert torch.allclose(core.texture[0, row, column], torch.tensor([0.0, 1.0, 0.0]), atol=1e-3)
+
+
 def test_files_keep_everything(interop: Any, types: Any, tmp_path: Path) -> None:
     mesh = rich_mesh()
     (again,) = interop.accept(interop.to_file(mesh))
