@@ -74,12 +74,14 @@ class MemoryPeak:
             self._thread.start()
 
     def _sample(self, process: psutil.Process) -> None:
-        while not self._stop.wait(0.2):
+        while True:
             try:
                 used = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
+                self.bytes = max(self.bytes or 0, used)
             except psutil.Error:
-                continue
-            self.bytes = max(self.bytes or 0, used)
+                pass  # the process is ending, or a child of it has just ended
+            if self._stop.wait(0.2):
+                return
 
     def stop(self) -> int | None:
         """Ends the sampling and returns the peak; None where there was no process to look at."""
