@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import torch
 
@@ -12,10 +13,10 @@ Preview = Callable[[], torch.Tensor]  # called only when a picture is wanted; re
 class Progress(Protocol):
     """Called after every unit of work; cancels the computation by raising."""
 
-    def __call__(self, done: int, total: int, preview: Optional[Preview] = None) -> None: ...
+    def __call__(self, done: int, total: int, preview: Preview | None = None) -> None: ...
 
 
-def silent(done: int, total: int, preview: Optional[Preview] = None) -> None:
+def silent(done: int, total: int, preview: Preview | None = None) -> None:
     """The progress of a computation that nobody watches."""
 
 
@@ -28,6 +29,6 @@ class Stage:
     def __init__(self, progress: Progress, start: int, stop: int, total: int) -> None:
         self.progress, self.start, self.stop, self.total = progress, start, stop, total
 
-    def __call__(self, done: int, total: int, preview: Optional[Preview] = None) -> None:
+    def __call__(self, done: int, total: int, preview: Preview | None = None) -> None:
         share = done / total if total else 1.0
         self.progress(self.start + round((self.stop - self.start) * share), self.total, preview)

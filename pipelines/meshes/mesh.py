@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Optional
+from typing import Any
 
 import torch
 
@@ -27,11 +27,11 @@ class Material:
     emissive_factor: tuple[float, float, float] = (0.0, 0.0, 0.0)
     normal_scale: float = 1.0
     occlusion_strength: float = 1.0
-    base_color_texture: Optional[torch.Tensor] = None
-    orm_texture: Optional[torch.Tensor] = None
+    base_color_texture: torch.Tensor | None = None
+    orm_texture: torch.Tensor | None = None
     has_occlusion: bool = False
-    normal_texture: Optional[torch.Tensor] = None
-    emissive_texture: Optional[torch.Tensor] = None
+    normal_texture: torch.Tensor | None = None
+    emissive_texture: torch.Tensor | None = None
     alpha_mode: str = "OPAQUE"
     alpha_cutoff: float = 0.5
     double_sided: bool = True
@@ -53,8 +53,8 @@ def _identity() -> torch.Tensor:
 class Mesh:
     """Triangles with glTF attributes, in their local frame (+Y up, front +Z, counter-clockwise front faces).
 
-    ``vertices`` (N, 3) float32; ``faces`` (M, 3) int64; per vertex and optional: ``uv`` (N, 2) with v = 0 at the top row
-    of the texture, ``normals`` (N, 3) unit, ``tangents`` (N, 4) with handedness, ``colors`` (N, 3) or (N, 4) linear.
+    ``vertices`` (N, 3) float32; ``faces`` (M, 3) int64; per vertex and optional: ``uv`` (N, 2) with v = 0 at the top
+    row of the texture, ``normals`` (N, 3) unit, ``tangents`` (N, 4) with handedness, ``colors`` (N, 3) or (N, 4) linear.
     Where a seam needs two UVs for one point, the vertex is doubled. ``face_material`` (M,) int64 indexes ``materials``
     (absent: all zero). ``transform`` (4, 4) float64 takes local to world coordinates, measured in ``units``.
 
@@ -63,21 +63,23 @@ class Mesh:
 
     vertices: torch.Tensor
     faces: torch.Tensor
-    uv: Optional[torch.Tensor] = None
-    normals: Optional[torch.Tensor] = None
-    tangents: Optional[torch.Tensor] = None
-    colors: Optional[torch.Tensor] = None
+    uv: torch.Tensor | None = None
+    normals: torch.Tensor | None = None
+    tangents: torch.Tensor | None = None
+    colors: torch.Tensor | None = None
     materials: tuple[Material, ...] = ()
-    face_material: Optional[torch.Tensor] = None
+    face_material: torch.Tensor | None = None
     transform: torch.Tensor = field(default_factory=_identity)
     units: str = "meter"
     name: str = "mesh"
 
     def __post_init__(self) -> None:
         if self.vertices.ndim != 2 or self.vertices.shape[1] != 3:
-            raise Bundle3DError(f"Expected vertices of shape (N, 3), but got {tuple(self.vertices.shape)}; check the mesh.")
+            shape = tuple(self.vertices.shape)
+            raise Bundle3DError(f"Expected vertices of shape (N, 3), but got {shape}; check the mesh.")
         if self.faces.ndim != 2 or self.faces.shape[1] != 3:
-            raise Bundle3DError(f"Expected faces of shape (M, 3), but got {tuple(self.faces.shape)}; triangulate the mesh.")
+            shape = tuple(self.faces.shape)
+            raise Bundle3DError(f"Expected faces of shape (M, 3), but got {shape}; triangulate the mesh.")
         count = self.vertices.shape[0]
         if self.faces.numel() and (int(self.faces.min()) < 0 or int(self.faces.max()) >= count):
             raise Bundle3DError(
@@ -85,21 +87,20 @@ class Mesh:
                 "the mesh is damaged, export it again."
             )
         if not bool(torch.isfinite(self.vertices).all()):
-            raise Bundle3DError("Expected finite vertex positions, but some are NaN or infinite; repair the mesh first.")
+            raise Bundle3DError("Expected finite vertices, but some are NaN or infinite; repair the mesh first.")
         for name, widths in (("uv", (2,)), ("normals", (3,)), ("tangents", (4,)), ("colors", (3, 4))):
             values = getattr(self, name)
             if values is not None and (values.ndim != 2 or values.shape[0] != count or values.shape[1] not in widths):
                 raise Bundle3DError(f"Expected {name} of shape ({count}, {widths[0]}), but got {tuple(values.shape)}.")
         if self.face_material is not None and self.face_material.shape != (self.faces.shape[0],):
-            raise Bundle3DError(
-                f"Expected one material index per face ({self.faces.shape[0]}), but got {tuple(self.face_material.shape)}."
-            )
+            shape = tuple(self.face_material.shape)
+            raise Bundle3DError(f"Expected one material index per face ({self.faces.shape[0]}), but got {shape}.")
 
-    def with_(self, **changes: Any) -> "Mesh":
+    def with_(self, **changes: Any) -> Mesh:
         """A copy with some fields replaced; tensors that are not replaced are shared."""
         return replace(self, **changes)
 
-    def to(self, device: torch.device | str) -> "Mesh":
+    def to(self, device: torch.device | str) -> Mesh:
         """The same geometry on another device; textures and the transform stay where they are."""
         names = ("vertices", "faces", "uv", "normals", "tangents", "colors", "face_material")
         moved = {name: getattr(self, name).to(device) for name in names if getattr(self, name) is not None}

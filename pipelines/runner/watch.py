@@ -98,6 +98,7 @@ def listening_process(port: int) -> int | None:
     except psutil.Error:
         return None
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port:
             return int(connection.pid) if connection.pid else None
     return None
