@@ -117,4 +117,4 @@ def summed_gradients(
         to_clip[view] += clip_part
         total = of_view(to_values, view)
         total += values_part
-    return torch.from_numpy(to_clip).float(), torch.from_numpy(to_values).float()
+    return torch.from_numpy(to_clip.astype(np.float32)), torch.from_numpy(to_values.astype(np.float32))

@@ -43,9 +43,10 @@ def check_geometry(clip: torch.Tensor, faces: torch.Tensor, height: int, width: 
         raise Bundle3DError(f"Expected clip coordinates (V, N, 4), but got {tuple(clip.shape)}; use Rig.clip.")
     if faces.ndim != 2 or faces.shape[1] != 3:
         raise Bundle3DError(f"Expected faces of shape (M, 3), but got {tuple(faces.shape)}; triangulate the mesh.")
-    if faces.numel() and (int(faces.min()) < 0 or int(faces.max()) >= clip.shape[1]):
+    least, most = (int(value) for value in faces.aminmax()) if faces.numel() else (0, -1)
+    if least < 0 or most >= clip.shape[1]:
         raise Bundle3DError(
-            f"Expected face indices in 0..{clip.shape[1] - 1}, but got {int(faces.min())}..{int(faces.max())}; "
+            f"Expected face indices in 0..{clip.shape[1] - 1}, but got {least}..{most}; "
             "use the faces that belong to these vertices."
         )
     if not (1 <= height <= LARGEST_SIZE and 1 <= width <= LARGEST_SIZE):

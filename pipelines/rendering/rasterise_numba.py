@@ -52,8 +52,8 @@ def fill_triangles(
         inverse = 1.0 / np.float64(area)
         z1 -= z0
         z2 -= z0
-        # edge functions at the centre of the first pixel, exact in float64; a pixel on an edge is inside if the edge is a
-        # top or a left one
+        # edge functions at the centre of the first pixel, exact in float64; a pixel on an edge is inside if the edge is
+        # a top or a left one
         px, py = first_x * 256 + 128, first_y * 256 + 128
         bias0 = 0.0 if y2 < y1 or (y2 == y1 and x2 > x1) else -1.0
         bias1 = 0.0 if y0 < y2 or (y0 == y2 and x0 > x2) else -1.0
