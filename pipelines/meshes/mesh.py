@@ -54,7 +54,7 @@ class Mesh:
     """Triangles with glTF attributes, in their local frame (+Y up, front +Z, counter-clockwise front faces).
 
     ``vertices`` (N, 3) float32; ``faces`` (M, 3) int64; per vertex and optional: ``uv`` (N, 2) with v = 0 at the top
-    row of the texture, ``normals`` (N, 3) unit, ``tangents`` (N, 4) with handedness, ``colors`` (N, 3) or (N, 4) linear.
+    row of the texture, ``normals`` (N, 3) unit, ``tangents`` (N, 4) with handedness, ``colors`` (N, 3 or 4) linear.
     Where a seam needs two UVs for one point, the vertex is doubled. ``face_material`` (M,) int64 indexes ``materials``
     (absent: all zero). ``transform`` (4, 4) float64 takes local to world coordinates, measured in ``units``.
 

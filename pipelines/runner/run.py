@@ -112,7 +112,7 @@ async def prepare(
         kind, options = input_options(info[graph[node]["class_type"]], graph[node]["inputs"])[name]
         offered = choices(kind, options)
         value = parse_value(text, kind, options, address)
-        if offered is not None and value not in offered and Path(text).is_file():
+        if offered is not None and Path(text).suffix and Path(text).is_file():
             value = await client.upload(Path(text))
         elif offered is not None and value not in offered and looks_like_file(text):
             raise Bundle3DError(f"{address} should name a file, but {text} does not exist; check the path.")
