@@ -24,13 +24,18 @@ LARGEST_INDEX = 1 << 31
 
 @dataclass
 class _Statements:
-    """What the lines of an OBJ say: corners are (position, uv, normal) indices from 0, -1 where absent."""
+    """What the lines of an OBJ say.
+
+    ``corners`` are distinct (position, uv, normal) indices from 0, -1 where absent; ``faces`` are flat triples of them.
+    """
 
     positions: list[list[float]] = field(default_factory=list)
     colors: list[list[float]] = field(default_factory=list)
     uv: list[list[float]] = field(default_factory=list)
     normals: list[list[float]] = field(default_factory=list)
     corners: list[tuple[int, int, int]] = field(default_factory=list)
+    corner_of_word: dict[bytes, int] = field(default_factory=dict)
+    faces: list[int] = field(default_factory=list)
     materials: list[int] = field(default_factory=list)
     names: dict[str, int] = field(default_factory=dict)
     libraries: list[str] = field(default_factory=list)
@@ -79,8 +84,7 @@ def _parse(data: bytes, limits: Limits) -> _Statements:
             elif keyword == b"vn":
                 result.normals.append([float(word) for word in words[1:4]])
             elif keyword == b"f":
-                current = _face(result, words[1:], current)
-                limits.check("faces", len(result.materials), "triangles")
+                _face(result, words, current, limits)
             elif keyword == b"usemtl":
                 name = b" ".join(words[1:]).decode("utf-8", "replace")
                 current = result.names.setdefault(name, len(result.names))
@@ -97,29 +101,37 @@ def _parse(data: bytes, limits: Limits) -> _Statements:
     return result
 
 
-def _face(result: _Statements, words: list[bytes], current: int) -> int:
-    """Adds the fan of one polygon; returns the material index that is now in use."""
-    counts = (len(result.positions), len(result.uv), len(result.normals))
-    corners = []
-    for word in words:
-        indices = [-1, -1, -1]
-        for slot, text in enumerate(word.split(b"/")[:3]):
-            if text:
-                value = int(text)
-                indices[slot] = value - 1 if value > 0 else counts[slot] + value
-                if not 0 <= indices[slot] < LARGEST_INDEX or value == 0:
-                    raise ValueError("index out of range")
-        if indices[0] < 0:
-            raise ValueError("no position")
-        corners.append((indices[0], indices[1], indices[2]))
+def _face(result: _Statements, words: list[bytes], current: int, limits: Limits) -> None:
+    """Adds the fan of one polygon with the material index that is in use."""
+    known = result.corner_of_word
+    corners = [known[word] if word in known else _corner(result, word) for word in words[1:]]
     if len(corners) < 3:
         raise ValueError("fewer than three corners")
     if not result.names:  # faces before the first usemtl
         result.names[""] = 0
     for second, third in pairwise(corners[1:]):
-        result.corners += (corners[0], second, third)
+        result.faces += (corners[0], second, third)
         result.materials.append(current)
-    return current
+    if len(result.materials) > limits.faces:
+        limits.check("faces", len(result.materials), "triangles")
+
+
+def _corner(result: _Statements, word: bytes) -> int:
+    """The number of a corner that is new, such as ``7/2/9``, ``7//9`` or ``-1``."""
+    counts = (len(result.positions), len(result.uv), len(result.normals))
+    indices = [-1, -1, -1]
+    for slot, text in enumerate(word.split(b"/")[:3]):
+        if text:
+            value = int(text)
+            indices[slot] = value - 1 if value > 0 else counts[slot] + value
+            if not 0 <= indices[slot] < LARGEST_INDEX or value == 0:
+                raise ValueError("index out of range")
+    if indices[0] < 0:
+        raise ValueError("no position")
+    result.corners.append((indices[0], indices[1], indices[2]))
+    if b"-" not in word:  # negative indices count from where they stand
+        result.corner_of_word[word] = len(result.corners) - 1
+    return len(result.corners) - 1
 
 
 def _part(statements: _Statements) -> Part:
@@ -127,6 +139,7 @@ def _part(statements: _Statements) -> Part:
     positions = _rows(statements.positions, 3, "positions")
     uv, normals = _rows(statements.uv, 2, "texture coordinates"), _rows(statements.normals, 3, "normals")
     corners = np.array(statements.corners, np.int64).reshape(-1, 3)
+    faces = np.array(statements.faces, np.int64).reshape(-1, 3)
     for slot, (rows, name) in enumerate(((positions, "position"), (uv, "texture coordinate"), (normals, "normal"))):
         if len(corners) and corners[:, slot].max() >= len(rows):
             raise Bundle3DError(
@@ -140,7 +153,7 @@ def _part(statements: _Statements) -> Part:
     used = [slot for slot in (1, 2) if len(corners) and corners[:, slot].max() >= 0]
     sizes = {1: len(uv), 2: len(normals)}
     if all(sizes[slot] == len(positions) and (corners[:, slot] == corners[:, 0]).all() for slot in used):
-        part = Part(positions, corners[:, 0].reshape(-1, 3), materials, colors=colors)
+        part = Part(positions, corners[faces, 0], materials, colors=colors)
         part.normals = normals if 2 in used else None
         part.uv = _flipped(uv) if 1 in used else None
         return part
@@ -148,7 +161,7 @@ def _part(statements: _Statements) -> Part:
     keys = pairs.reshape(-1) * (len(normals) + 1) + corners[:, 2] + 1
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     kept = corners[first]
-    part = Part(positions[kept[:, 0]], inverse.reshape(-1, 3), materials)
+    part = Part(positions[kept[:, 0]], inverse.reshape(-1)[faces], materials)
     part.normals = _gathered(normals, kept[:, 2]) if 2 in used else None
     part.uv = _flipped(_gathered(uv, kept[:, 1])) if 1 in used else None
     part.colors = None if colors is None else colors[kept[:, 0]]
