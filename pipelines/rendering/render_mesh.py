@@ -5,11 +5,15 @@ Source: specs/kiss3dgen.md sections 1.3 and 4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import torch
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
+from ..views.camera import Camera
 from ..views.normals import encode_normals
 from ..views.rig import Rig
 from .buffers import BufferRenderer, Buffers, Shader
@@ -41,15 +45,43 @@ def render_mesh(
     light), matte (base colour as a rough dielectric), normal (bundle encoding), depth (near white to far dark, one
     scale for all views). Raises Bundle3DError for an unknown mode.
     """
-    views = render_buffers(mesh, rig, height, width, mode, supersample, progress)
-    alpha = torch.stack([view.alpha for view in views])
-    if mode == "normal":
-        color = encode_normals(torch.stack([view.normal for view in views]), rig)
-    elif mode == "depth":
-        color = _depth_pictures(views, rig)
-    else:
-        color = linear_to_srgb(torch.stack([view.color for view in views]))
+    pictures, alphas = [], []
+    # One view at a time: only what the picture needs is kept.
+    for camera, view in zip(rig, iterate_buffers(mesh, rig, height, width, mode, supersample, progress)):
+        alphas.append(view.alpha)
+        if mode == "normal":
+            pictures.append(encode_normals(view.normal[None], Rig((camera,)))[0])
+        elif mode == "depth":
+            pictures.append(_depth(view, camera)[..., None])
+        else:
+            pictures.append(linear_to_srgb(view.color))
+    color, alpha = torch.stack(pictures), torch.stack(alphas)
+    if mode == "depth":
+        color = _grey(color, alpha)
     return color * alpha[..., None] + color.new_tensor(background) * (1.0 - alpha[..., None]), alpha
+
+
+def iterate_buffers(
+    mesh: Mesh,
+    rig: Rig,
+    height: int,
+    width: int,
+    mode: str = "shaded",
+    supersample: int = 2,
+    progress: Progress = silent,
+) -> Iterator[Buffers]:
+    """Linear colour, world normals, positions and coverage, camera by camera of ``rig``; see ``render_mesh``."""
+    if mode not in MODES:
+        raise Bundle3DError(f"Expected one of the modes {', '.join(MODES)}, but got {mode!r}; choose one of them.")
+    if not 1 <= supersample <= LARGEST_SUPERSAMPLE:
+        raise Bundle3DError(f"Expected supersampling of 1 to {LARGEST_SUPERSAMPLE}, but got {supersample}; try 2.")
+    if not mesh.faces.shape[0]:
+        raise Bundle3DError("Expected a mesh with faces, but it has none; load or reconstruct another mesh.")
+    renderer = BufferRenderer(mesh, _SHADERS[mode])
+    for index, camera in enumerate(rig):
+        view = renderer.render(camera, height, width, supersample)
+        progress(index + 1, len(rig), partial(_preview, view))
+        yield view
 
 
 def render_buffers(
@@ -61,20 +93,8 @@ def render_buffers(
     supersample: int = 2,
     progress: Progress = silent,
 ) -> list[Buffers]:
-    """Linear colour, world normals, positions and coverage per camera of ``rig``; see ``render_mesh``."""
-    if mode not in MODES:
-        raise Bundle3DError(f"Expected one of the modes {', '.join(MODES)}, but got {mode!r}; choose one of them.")
-    if not 1 <= supersample <= LARGEST_SUPERSAMPLE:
-        raise Bundle3DError(f"Expected supersampling of 1 to {LARGEST_SUPERSAMPLE}, but got {supersample}; try 2.")
-    if not mesh.faces.shape[0]:
-        raise Bundle3DError("Expected a mesh with faces, but it has none; load or reconstruct another mesh.")
-    renderer = BufferRenderer(mesh, _SHADERS[mode])
-    views = []
-    for index, camera in enumerate(rig):
-        view = renderer.render(camera, height, width, supersample)
-        views.append(view)
-        progress(index + 1, len(rig), lambda view=view: _preview(view))  # type: ignore[misc]
-    return views
+    """All of ``iterate_buffers`` at once."""
+    return list(iterate_buffers(mesh, rig, height, width, mode, supersample, progress))
 
 
 def _preview(view: Buffers) -> torch.Tensor:
@@ -108,16 +128,17 @@ _SHADERS: dict[str, Shader] = {
 }
 
 
-def _depth_pictures(views: list[Buffers], rig: Rig) -> torch.Tensor:
-    """Grey (V, H, W, 3): white at the nearest point of all views, DARKEST_DEPTH at the farthest."""
-    depths = []
-    for view, camera in zip(views, rig):
-        toward = camera.rotation()[2].to(view.position)
-        depths.append(((camera.eye().to(view.position) - view.position) * toward).sum(-1))
-    depth = torch.stack(depths)
-    shown = depth[torch.stack([view.alpha for view in views]) > 0.0]
+def _depth(view: Buffers, camera: Camera) -> torch.Tensor:
+    """Distance (H, W) of what is covered from the camera's plane."""
+    toward = camera.rotation()[2].to(view.position)
+    return ((camera.eye().to(view.position) - view.position) * toward).sum(-1)
+
+
+def _grey(depth: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Grey (V, H, W, 3) of ``depth`` (V, H, W, 1): white at the nearest point of all views, darkest at the farthest."""
+    shown = depth[..., 0][alpha > 0.0]
     if not shown.numel():
-        return torch.zeros(*depth.shape, 3, device=depth.device)
+        return torch.zeros_like(depth).expand(*depth.shape[:-1], 3)
     near, far = shown.min(), shown.max()
     grey = 1.0 - (1.0 - DARKEST_DEPTH) * (depth - near) / (far - near).clamp(min=1e-9)
-    return grey.clamp(0.0, 1.0)[..., None].expand(*depth.shape, 3)
+    return grey.clamp(0.0, 1.0).expand(*depth.shape[:-1], 3)

@@ -9,7 +9,7 @@ from ..progress import Progress, silent
 from ..views.rig import Rig
 from ..views.view_set import ViewSet
 from .color import linear_to_srgb
-from .render_mesh import render_buffers
+from .render_mesh import iterate_buffers
 
 # Nine samples per pixel keep the coverage of a rim pixel within a tenth.
 SUPERSAMPLE = 3
@@ -23,9 +23,13 @@ def render_views(
     Colours are sRGB on white in one of the colour modes of ``render_mesh``. Normals are those that shading uses:
     smooth, two-sided, bent at grazing angles, with normal maps (specs/kiss3dgen.md section 4, without its bug B2).
     """
-    views = render_buffers(mesh, rig, size, size, mode, SUPERSAMPLE, progress)
-    mask = torch.stack([view.alpha for view in views])
-    rgb = linear_to_srgb(torch.stack([view.color for view in views]))
-    rgb = rgb * mask[..., None] + (1.0 - mask[..., None])
-    coord = torch.stack([view.position for view in views]) if coordinates else None
-    return ViewSet(rgb, torch.stack([view.normal for view in views]), mask, rig, coord)
+    colors, normals, masks, positions = [], [], [], []
+    for view in iterate_buffers(mesh, rig, size, size, mode, SUPERSAMPLE, progress):
+        alpha = view.alpha[..., None]
+        colors.append(linear_to_srgb(view.color) * alpha + (1.0 - alpha))
+        normals.append(view.normal)
+        masks.append(view.alpha)
+        if coordinates:
+            positions.append(view.position)
+    coord = torch.stack(positions) if coordinates else None
+    return ViewSet(torch.stack(colors), torch.stack(normals), torch.stack(masks), rig, coord)
