@@ -8,7 +8,8 @@ import pytest
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.read import read_mesh
-from bundle3d.tests.malformed.cases import Case, cases, valid_files
+from bundle3d.tests.malformed.cases import cases
+from bundle3d.tests.malformed.whole_files import Case, valid_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
