@@ -34,7 +34,7 @@ def project_torch(
             weight = float(view_weights[view]) * cosine.pow(power) * sure
             weighted[part] += weight[:, None] * _bilinear(images[view], pixel)
             weights[part] += weight
-            quality[part] = torch.maximum(quality[part], cosine * sure)
+            quality[part] = torch.maximum(quality[part], cosine * sure * (weight > 0.0))
     return weighted, weights, quality
 
 

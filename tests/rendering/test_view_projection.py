@@ -104,8 +104,9 @@ def test_both_backends_agree(rig: Rig) -> None:
     generator = torch.Generator().manual_seed(3)
     image, mask = pictures(mesh, rig, torch.rand(mesh.faces.shape[0], 3, generator=generator), 96)
     normals = mesh.vertex_normals()
+    options = ProjectionOptions((0.0, 0.5) + (1.0,) * (len(rig) - 2), power=3.0)
     results = [
-        ViewProjection(image, mask, rig, mesh, ProjectionOptions(power=3.0), backend)(mesh.vertices, normals)
+        ViewProjection(image, mask, rig, mesh, options, backend)(mesh.vertices, normals)
         for backend in ("numba", "torch")
     ]
     for one, two in zip(*((r.weighted, r.weights, r.quality) for r in results)):
