@@ -100,13 +100,19 @@ def _grow(face: torch.Tensor, barycentric: torch.Tensor, corners: torch.Tensor) 
         return
     padded = functional.pad(face, (1, 1, 1, 1), value=-1)
     around = [(y, x) for y in range(3) for x in range(3) if (y, x) != (1, 1)]
-    candidates = torch.stack([padded[row + y, column + x] for y, x in around], dim=1).long()
     centre = torch.stack((column, row), dim=-1).to(corners.dtype) + 0.5
-    weights, distance = _nearest_weights(corners[candidates.clamp(min=0)], centre[:, None])
-    distance = torch.where(candidates >= 0, distance, torch.inf)
-    best = distance.argmin(1, keepdim=True)
-    face[row, column] = candidates.gather(1, best)[:, 0].to(face.dtype)
-    barycentric[row, column] = weights.gather(1, best[..., None].expand(-1, 1, 3))[:, 0].to(barycentric.dtype)
+    best = torch.full(row.shape, torch.inf, dtype=torch.float64, device=row.device)
+    chosen, weights = torch.zeros_like(row), torch.zeros((row.numel(), 3), dtype=torch.float64, device=row.device)
+    for y, x in around:
+        candidate = padded[row + y, column + x].long()
+        at = torch.nonzero(candidate >= 0)[:, 0]
+        candidate = candidate[at]
+        own_weights, distance = _nearest_weights(corners[candidate], centre[at])
+        nearer = distance < best[at]
+        at = at[nearer]
+        best[at], chosen[at], weights[at] = distance[nearer], candidate[nearer], own_weights[nearer]
+    face[row, column] = chosen.to(face.dtype)
+    barycentric[row, column] = weights.to(barycentric.dtype)
 
 
 def _nearest_weights(corners: torch.Tensor, point: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,8 +154,11 @@ def uv_overlap(uv: torch.Tensor, faces: torch.Tensor, resolution: int, backend: 
     count = faces.shape[0]
     corners = uv.to(torch.float32).index_select(0, faces.reshape(-1))
     order = torch.linspace(-0.9, 0.9, count, device=uv.device).repeat_interleave(3) if count else corners[:, 0]
-    clip = torch.stack((uv_to_clip(corners, order), uv_to_clip(corners, -order)))
     single = torch.arange(count * 3, device=uv.device).reshape(count, 3)
-    low, high = rasterise(clip, single, resolution, resolution, backend=backend).face
+    # one after the other: a texture of fragments is large
+    low, high = (
+        rasterise(uv_to_clip(corners, depth)[None], single, resolution, resolution, backend=backend).face[0]
+        for depth in (order, -order)
+    )
     shared = low != high
     return UvOverlap(int((low >= 0).sum()), int(shared.sum()), torch.stack((low[shared], high[shared]), dim=1).long())
