@@ -41,8 +41,8 @@ def unique_edges(faces: torch.Tensor, backend: str = "auto") -> tuple[torch.Tens
         return faces.new_zeros((0, 2)), faces.new_zeros((0, 3))
     count = int(faces.max()) + 1
     if resolve_backend(backend, faces) == "numba":
-        edges, face_edges = _sorted_edges(faces.contiguous().numpy(), count)
-        return torch.from_numpy(edges), torch.from_numpy(face_edges)
+        sorted_edges, face_edges = _sorted_edges(faces.contiguous().numpy(), count)
+        return torch.from_numpy(sorted_edges), torch.from_numpy(face_edges)
     start, end = half_edges(faces).reshape(-1, 2).unbind(1)
     values, inverse = unique_keys(torch.minimum(start, end) * count + torch.maximum(start, end))
     edges = torch.stack((values // count, values % count), dim=1)
