@@ -106,7 +106,12 @@ class Bundle3D_IsomerReconstruct(io.ComfyNode):
                     advanced=True,
                 ),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=2**31 - 1, tooltip="Equal seeds and inputs give exactly equal meshes."
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=2**31 - 1,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Equal seeds and inputs give exactly equal meshes.",
                 ),
                 io.Boolean.Input(
                     "reference_exact",

@@ -42,6 +42,7 @@ class Bundle3D_MeshReport(io.ComfyNode):
                     default=0,
                     min=0,
                     max=2**31 - 1,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
                     tooltip="Seed of the points at which distances are measured.",
                 ),
             ],

@@ -7,6 +7,7 @@ from comfy_api.latest import io
 
 from ..pipelines.views.bundle import split_bundle
 from ..pipelines.views.normals import encode_normals
+from .batch import paired
 from .compute import as_output
 from .rigs import chosen_rig, rig_inputs
 from .sockets import ViewBatch, Views
@@ -35,6 +36,12 @@ class Bundle3D_SplitBundle(io.ComfyNode):
                     "every pixel is in or out.",
                     advanced=True,
                 ),
+                Views.Input(
+                    "like",
+                    optional=True,
+                    tooltip="Views whose cameras, place and scale hold for these images too, as Render Bundle gives "
+                    "them; the rig then does not count.",
+                ),
             ],
             outputs=[
                 Views.Output(
@@ -58,12 +65,16 @@ class Bundle3D_SplitBundle(io.ComfyNode):
         orbit_distance: float,
         orbit_fov: float,
         soft_mask: bool,
+        like: ViewBatch | None = None,
     ) -> io.NodeOutput:
         cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
-        items = tuple(split_bundle(image[..., :3].cpu(), cameras, soft_mask) for image in bundle)
+        known = (cameras, torch.eye(4, dtype=torch.float64))
+        sources = None if like is None else [(views.rig, transform) for views, transform in like.framed()]
+        placed = [(image, source or known) for image, source in paired(bundle, sources, "bundles and views like them")]
+        items = tuple(split_bundle(image[..., :3].cpu(), source[0], soft_mask) for image, source in placed)
         colors = [encode_normals(v.normal, v.rig) * v.mask[..., None] + 1.0 - v.mask[..., None] for v in items]
         return io.NodeOutput(
-            ViewBatch(items),
+            ViewBatch(items, tuple(transform for _, (_, transform) in placed)),
             as_output(torch.cat([views.rgb for views in items])),
             as_output(torch.cat(colors)),
             as_output(torch.cat([views.mask for views in items])),

@@ -78,6 +78,14 @@ def test_render_centres_scales_and_leads_back(run: Run) -> None:
     assert torch.allclose(corner[:3], torch.tensor((35.0, 11.0, 23.0), dtype=torch.float64), atol=1e-4)
 
 
+def test_a_bundle_is_split_like_the_views_it_was_rendered_as(run: Run) -> None:
+    moved = box().with_(vertices=box().vertices * 30.0 + torch.tensor((5.0, -7.0, 11.0)))
+    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core_mesh(moved), tile_size=64, rig="orbit").args
+    again = run("Bundle3D_SplitBundle", bundle=bundle, like=views)[0]
+    assert again.items[0].rig == views.items[0].rig
+    assert torch.equal(again.transform(0), views.transform(0))
+
+
 def test_render_turns_the_front_to_the_objects_left(run: Run) -> None:
     straight = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=64).args[1].items[0]
     turned = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=64, turn=90.0).args[1]
