@@ -8,6 +8,8 @@ import torch
 from .surface import Array, Surface
 from .topology import face_neighbours, fan_links, label_components, unique_edges
 
+HAIR = 4e-6  # of the box diagonal; wider than the weld of repair, narrower than anything one sees
+
 
 def split_nonmanifold(surface: Surface) -> Surface:
     """Double points until no edge has more than two faces and every point has one fan of faces.
@@ -77,8 +79,21 @@ def _separate_fans(surface: Surface, neighbours: Array) -> Surface:
     extra[first] = False
     ids = owner.copy()
     ids[extra] = len(surface.points) + np.arange(int(extra.sum()))
-    points = np.concatenate((surface.points, surface.points[owner[extra]]))
+    points = np.concatenate((surface.points, _drawn_in(surface, fans, owner)[extra]))
     return _replace_geometry(surface, points, ids[fans].reshape(-1, 3))
+
+
+def _drawn_in(surface: Surface, fans: Array, owner: Array) -> Array:
+    """(F, 3) the point of every fan, moved into its fan by a hair, so that welding by place keeps fans apart."""
+    corners = surface.points[surface.faces]
+    centres = np.repeat(corners.mean(1), 3, axis=0)
+    count = np.maximum(np.bincount(fans), 1)
+    middle = np.stack([np.bincount(fans, centres[:, axis]) / count for axis in range(3)], axis=1)
+    place = surface.points[owner]
+    way = middle - place
+    length = np.linalg.norm(way, axis=1, keepdims=True)
+    hair = HAIR * np.linalg.norm(surface.points.max(0) - surface.points.min(0))
+    return place + way * np.minimum(hair / np.maximum(length, 1e-300), 0.25)
 
 
 def _shared_pairs(surface: Surface, neighbours: Array) -> Array:
