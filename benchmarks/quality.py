@@ -256,7 +256,10 @@ def main() -> None:
         paths = sorted((arguments.data / kind).glob(pattern))
         paths = [path for path in paths if path.name.startswith(arguments.match)]
         if arguments.only in (None, kind) and paths:
-            found[kind] = [row(path, arguments.pictures) for path in paths]
+            found[kind] = []
+            for path in paths:
+                found[kind].append(row(path, arguments.pictures))
+                print(found[kind][-1], flush=True)
             print(f"\n{_table(found[kind])}\n", flush=True)
     if not found:
         parser.error(f"no bundles or meshes in {arguments.data}")
