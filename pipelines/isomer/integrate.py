@@ -22,9 +22,7 @@ from .silhouette import silhouette_field
 
 Array = np.ndarray
 
-LARGEST_VIEW = 256  # pixels; finer views cost more and change the coarse shape little
 CONTOUR_WEIGHT = 100.0  # per world unit of distance, against a unit of angle
-STIFFNESS = 0.1  # of the displacement, per edge: how slowly what the normals do not bind follows
 ANCHOR = 0.02  # share of the stiffness that holds every vertex where it is
 UNSEEN_WEIGHT = 0.05  # of faces that no pixel shows, which keep their direction
 GRAZING_COVERAGE = 0.1  # pixels per frontal pixel at which a face counts half
@@ -34,11 +32,23 @@ SOLVER_ITERATIONS, SOLVER_TOLERANCE = 60, 1e-3
 
 
 class NormalIntegrator:
-    """Linear steps that bring a surface to the normals and silhouettes of ``views``."""
+    """Linear steps that bring a surface to the normals and silhouettes of ``views``.
 
-    def __init__(self, views: ViewSet, edge_length: float, seed: int = 0, backend: str = "auto") -> None:
-        self.rig, self.edge_length, self.backend = views.rig, edge_length, backend
-        self.normal, self.mask = _reduced(views)
+    ``edge_length``: of the triangles, in world units. ``size``: pixels to which the views are reduced. ``stiffness``:
+    of the displacement, per edge; the more of it, the slower and the safer.
+    """
+
+    def __init__(
+        self,
+        views: ViewSet,
+        edge_length: float,
+        size: int = 256,
+        stiffness: float = 0.1,
+        seed: int = 0,
+        backend: str = "auto",
+    ) -> None:
+        self.rig, self.edge_length, self.stiffness, self.backend = views.rig, edge_length, stiffness, backend
+        self.normal, self.mask = _reduced(views, size)
         self.height, self.width = self.mask.shape[1:]
         self.distance = silhouette_field(self.mask, views.rig).distance
         self.rotations = views.rig.rotations().to(self.mask)
@@ -49,13 +59,17 @@ class NormalIntegrator:
         """Remesh to the edge length and move the vertices once; returns vertices (N, 3) and faces (M, 3)."""
         wanted = torch.full_like(vertices[:, 0], self.edge_length)
         vertices, faces = remesh(vertices, faces, 0.5 * wanted, 1.5 * wanted, self.generator, backend=self.backend)
+        return self.move(vertices, faces), faces
+
+    def move(self, vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+        """Where one solve puts the vertices (N, 3)."""
         clip = self.rig.clip(vertices, self.width / self.height)
         fragments = rasterise(clip, faces, self.height, self.width, self.backend)
         rows = [self._normal_rows(vertices, faces, fragments), self._contour_rows(vertices, faces, fragments)]
-        move = _solve(rows, unique_edges(faces)[0].cpu().numpy(), len(vertices))
+        move = _solve(rows, unique_edges(faces)[0].cpu().numpy(), len(vertices), self.stiffness)
         length = np.linalg.norm(move, axis=1, keepdims=True)
         move *= LARGEST_MOVE / np.maximum(length, LARGEST_MOVE)
-        return vertices + torch.from_numpy(move).to(vertices), faces
+        return vertices + torch.from_numpy(move).to(vertices)
 
     def _normal_rows(
         self, vertices: torch.Tensor, faces: torch.Tensor, fragments: Fragments
@@ -123,9 +137,9 @@ class NormalIntegrator:
         return torch.stack((across, down), dim=1)
 
 
-def _reduced(views: ViewSet) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normals times coverage and coverage, averaged to at most LARGEST_VIEW pixels."""
-    factor = max(1, max(views.size) // LARGEST_VIEW)
+def _reduced(views: ViewSet, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normals times coverage and coverage, averaged over blocks to about ``size`` pixels."""
+    factor = max(1, max(views.size) // size)
     images = torch.cat((views.normal * views.mask[..., None], views.mask[..., None]), dim=-1).permute(0, 3, 1, 2)
     images = torch.nn.functional.avg_pool2d(images, factor).permute(0, 2, 3, 1)
     return images[..., :3].contiguous(), images[..., 3].contiguous()
@@ -136,7 +150,7 @@ def _to_arrays(columns: torch.Tensor, values: torch.Tensor, right: torch.Tensor)
     return columns.cpu().numpy(), values.double().cpu().numpy(), right.double().cpu().numpy()
 
 
-def _solve(rows: list[tuple[Array, Array, Array]], edges: Array, count: int) -> Array:
+def _solve(rows: list[tuple[Array, Array, Array]], edges: Array, count: int, stiffness: float) -> Array:
     """The displacement (count, 3) that meets the rows best while neighbours move alike: conjugate gradients."""
     matrices, gradient, diagonal = [], np.zeros(3 * count), np.zeros(3 * count)
     for columns, values, right in rows:
@@ -150,11 +164,11 @@ def _solve(rows: list[tuple[Array, Array, Array]], edges: Array, count: int) -> 
     ends = np.concatenate((edges, edges[:, ::-1]))
     adjacency = csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
     degree = np.asarray(adjacency.sum(axis=1)).reshape(-1)
-    stiffness = (STIFFNESS * (diags(degree + ANCHOR) - adjacency)).tocsr()
-    diagonal += np.repeat(STIFFNESS * (degree + ANCHOR), 3)
+    springs = (stiffness * (diags(degree + ANCHOR) - adjacency)).tocsr()
+    diagonal += np.repeat(stiffness * (degree + ANCHOR), 3)
 
     def apply(move: Array) -> Array:
-        result = (stiffness @ move.reshape(-1, 3)).reshape(-1)
+        result = (springs @ move.reshape(-1, 3)).reshape(-1)
         for matrix, transposed in matrices:
             result += transposed @ (matrix @ move)
         return result

@@ -18,8 +18,8 @@ STAGE_TWO = OptimizerSettings()
 @dataclass(frozen=True)
 class IsomerOptions:
     """``initial``: the surface to start from where no mesh is given, "hull" or "sphere". ``integration_steps`` bend it
-    to the views' normals as a whole, ``stage_one_steps`` and ``stage_two_steps`` descend on what is rendered, coarse and
-    fine. ``faces``: how many the result has, about. ``smoothing``: Laplacian iterations on the result.
+    to the views' normals as a whole, ``stage_one_steps`` and ``stage_two_steps`` descend on what is rendered, coarse
+    and fine. ``faces``: how many the result has, about. ``smoothing``: Laplacian iterations on the result.
     ``fit_distance``: move the cameras to where a given mesh fits the silhouettes. ``colors``: project vertex colours.
 
     ``reference_exact`` gives the released system with its flaws (specs/kiss3dgen.md 6.4, 6.5, 6.9 and B12 to B15): no
@@ -33,7 +33,7 @@ class IsomerOptions:
     stage_one_steps: int = 0
     stage_two_steps: int = 50
     faces: int = 60_000
-    smoothing: int = 1
+    smoothing: int = 0
     fit_distance: bool = True
     colors: bool = True
     reference_exact: bool = False

@@ -6,6 +6,7 @@ Source: specs/kiss3dgen.md section 6, with the fixes of section 10 unless the re
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 
@@ -32,7 +33,12 @@ from .stages import ImageLoss, Loss, ReferenceStageOne, ReferenceStageTwo, desce
 
 __all__ = ["IsomerOptions", "Reconstruction", "reconstruct"]
 
-INTEGRATION_EDGE = 0.03  # world units: the coarse surface that is bent to the normals
+# Share of the integration steps, edge length in world units, pixels of the views, stiffness: first coarse, then fine.
+INTEGRATION_LEVELS = ((0.7, 0.03, 256, 0.1), (0.3, 0.02, 512, 0.03))
+FLATTENING_STIFFNESS, FLATTENINGS = 0.1, 2
+OVERLAP_SLACK = 0.002  # of the lowest silhouette IoU, that flattening may cost
+FINER = 0.85  # of the edge length for the asked face count, so that rather too many faces are made than too few
+FINE_DECAY = 0.97  # faster than the reference's, so that the surface comes to rest
 EQUILATERAL = 3**0.5 / 4  # area of a triangle of unit edges
 FINEST_EDGE = 0.005  # world units, the reference's limit
 MOST_INITIAL_FACES = 100_000
@@ -118,7 +124,8 @@ def _optimise(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Prog
         mesh = _integrate(mesh, views, bend, options, Stage(progress, 10, 30, UNITS))
     fine = STAGE_TWO
     if not exact:
-        fine = replace(STAGE_TWO, shortest=max(FINEST_EDGE, min(_edge_for(mesh, options.faces), STAGE_TWO.longest)))
+        shortest = max(FINEST_EDGE, min(FINER * _edge_for(mesh, options.faces), STAGE_TWO.longest))
+        fine = replace(STAGE_TWO, shortest=shortest, decay=FINE_DECAY)
     losses: list[tuple[type[ReferenceStageOne] | type[ReferenceStageTwo] | type[ImageLoss], int]] = [
         (ReferenceStageOne if exact else ImageLoss, options.stage_one_steps),
         (ReferenceStageTwo if exact else ImageLoss, options.stage_two_steps),
@@ -130,17 +137,44 @@ def _optimise(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Prog
             mesh = descend(
                 mesh, loss, settings, steps, options.seed, bar, lambda shown: preview(shown, rig), options.backend
             )
-    return mesh
+    return _flatten(mesh, views, options) if bend else mesh
 
 
 def _integrate(mesh: Mesh, views: ViewSet, steps: int, options: IsomerOptions, progress: Progress) -> Mesh:
-    integrator = NormalIntegrator(views, INTEGRATION_EDGE, options.seed, options.backend)
     vertices, faces = mesh.vertices, mesh.faces
-    for step in range(steps):
-        vertices, faces = integrator.step(vertices, faces)
-        shown = Mesh(vertices, faces)
-        progress(step + 1, steps, lambda shown=shown: preview(shown, views.rig))  # type: ignore[misc]
+    done = 0
+    for share, edge, size, stiffness in INTEGRATION_LEVELS:
+        integrator = NormalIntegrator(views, edge, size, stiffness, options.seed, options.backend)
+        for _ in range(round(share * steps)):
+            vertices, faces = integrator.step(vertices, faces)
+            done += 1
+            progress(min(done, steps), steps, partial(preview, Mesh(vertices, faces), views.rig))
     return Mesh(vertices, faces)
+
+
+def _flatten(mesh: Mesh, views: ViewSet, options: IsomerOptions) -> Mesh:
+    """The surface after more integration at full resolution, as long as it comes nearer to the normals and keeps the
+    silhouettes: it takes out the noise that descent leaves on plain surfaces, but can lose the thinnest parts."""
+    integrator = NormalIntegrator(
+        views, _edge_for(mesh, len(mesh.faces)), max(views.size), FLATTENING_STIFFNESS, options.seed, options.backend
+    )
+    angle, overlap = _fit(mesh, views)
+    for _ in range(FLATTENINGS):
+        flat = Mesh(integrator.move(mesh.vertices, mesh.faces), mesh.faces)
+        flat_angle, flat_overlap = _fit(flat, views)
+        if flat_angle >= angle or flat_overlap < overlap - OVERLAP_SLACK:
+            break
+        mesh, angle = flat, flat_angle
+    return mesh
+
+
+def _fit(mesh: Mesh, views: ViewSet) -> tuple[float, float]:
+    """Mean angle in degrees to the given normals, and the lowest silhouette IoU of the views."""
+    with torch.no_grad():
+        normals, mask = _render_normals(mesh, views.rig, *views.size)
+    wanted = views.mask > 0.5
+    overlap = float(silhouette_iou(mask.float(), wanted.float()).min())
+    return normal_angle_error(normals, views.normal, mask & wanted)[0], overlap
 
 
 def _edge_for(mesh: Mesh, faces: int) -> float:

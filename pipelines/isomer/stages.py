@@ -17,10 +17,12 @@ from ..rendering.render import render_attributes
 from ..rendering.view_projection_reference import project_views_reference
 from ..views.view_set import ViewSet
 from .optimizer import MeshOptimizer, OptimizerSettings
+from .silhouette import silhouette_field
 
 REFERENCE_VIEW_WEIGHTS = (1.0, 0.9, 1.0, 0.9)
 PROJECTION_SIZE, PROJECTION_THRESHOLD = 1024, 0.1
 TARGET_UPDATES = 5, 20  # targets are projected anew in so many first steps and then every so many
+SOFT_SHARE = 0.1  # of the rim's pixels, above which a mask counts as antialiased
 SEE_THROUGH = 0.05  # alpha up to which the reference takes a target pixel for background
 INFLATION, OUT_OF_BOX, BOX = 0.1, 10.0, 0.99
 
@@ -41,15 +43,32 @@ class ImageLoss:
     def __init__(self, views: ViewSet, backend: str = "auto") -> None:
         self.rig, self.backend = views.rig, backend
         self.height, self.width = views.size
-        self.target = torch.cat((views.normal * views.mask[..., None], views.mask[..., None]), dim=-1)
+        self.target = image_targets(views)
         # A difference of colours is half that of the normals that they encode.
-        self.weight = torch.tensor((0.5, 0.5, 0.5, 1.0)).to(self.target) / float(views.mask.sum().clamp(min=1)) ** 0.5
+        covered = self.target[..., 3].sum().clamp(min=1)
+        self.weight = torch.tensor((0.5, 0.5, 0.5, 1.0)).to(self.target) / covered.sqrt()
 
     def __call__(self, vertices: torch.Tensor, faces: torch.Tensor, step: int) -> torch.Tensor:
         clip = self.rig.clip(vertices, self.width / self.height)
         normals = vertex_normals(vertices, faces)
         image = render_attributes(normals, clip, faces, self.height, self.width, self.backend)
         return ((image - self.target) * self.weight).square().sum()
+
+
+def image_targets(views: ViewSet) -> torch.Tensor:
+    """Images (V, H, W, 4) of normals times coverage, and coverage.
+
+    Masks without soft rims get them from the contour that is fitted through their staircase, lest the surface follow
+    the stairs; normals are carried on to the pixels that this adds.
+    """
+    distance = silhouette_field(views.mask, views.rig).distance
+    rim = (distance.abs() < 1).sum(dim=(1, 2))
+    soft = ((views.mask > 0.02) & (views.mask < 0.98)).sum(dim=(1, 2)) > SOFT_SHARE * rim
+    mask = torch.where(soft[:, None, None], views.mask, (distance + 0.5).clamp(0, 1))[..., None]
+    weighted = (views.normal * views.mask[..., None]).permute(0, 3, 1, 2)
+    around = torch.nn.functional.avg_pool2d(weighted, 3, stride=1, padding=1).permute(0, 2, 3, 1)
+    normal = torch.where(views.mask[..., None] > 0, views.normal, torch.nn.functional.normalize(around, dim=-1))
+    return torch.cat((normal * mask, mask), dim=-1)
 
 
 def reference_targets(views: ViewSet) -> torch.Tensor:
