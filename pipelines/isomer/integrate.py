@@ -109,8 +109,10 @@ class NormalIntegrator:
         steep = slope.norm(dim=1) > 0.3
         view, row, column, slope = view[steep], row[steep], column[steep], slope[steep]
         slope = torch.nn.functional.normalize(slope, dim=1)
-        # The centre of a pixel at the rim lies half a pixel inside the contour, on average.
-        distance = (self.distance[view, row, column] - 0.5).clamp(-FARTHEST_CONTOUR, FARTHEST_CONTOUR)
+        # Both distances are measured alike, so that what pixels do to them cancels where the silhouettes agree.
+        rendered = silhouette_field(covered, self.rig).distance[view, row, column]
+        distance = self.distance[view, row, column] - rendered
+        distance = distance.clamp(-FARTHEST_CONTOUR, FARTHEST_CONTOUR)
         corners = faces[fragments.face[view, row, column].long()]
         shares = fragments.barycentric[view, row, column]
         points = (vertices[corners] * shares[..., None]).sum(1)

@@ -78,8 +78,7 @@ def reconstruct(
         views = ViewSet(views.rgb.clone(), views.normal.clone(), views.mask.clone(), views.rig)
         start, views = _start(views, options, initial, Stage(progress, 0, 10, UNITS))
         surface = _optimise(start, views, options, progress)
-        mesh = _clean(surface, options)
-        progress(95, UNITS, lambda: preview(mesh, views.rig))
+        mesh = _clean(surface, options, Stage(progress, 92, 97, UNITS))
         if options.colors:
             mesh = color_vertices(
                 mesh, views, ColorOptions(reference_exact=options.reference_exact), options.backend
@@ -137,7 +136,7 @@ def _optimise(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Prog
             mesh = descend(
                 mesh, loss, settings, steps, options.seed, bar, lambda shown: preview(shown, rig), options.backend
             )
-    return _flatten(mesh, views, options) if bend else mesh
+    return _flatten(mesh, views, options, Stage(progress, 90, 92, UNITS)) if bend else mesh
 
 
 def _integrate(mesh: Mesh, views: ViewSet, steps: int, options: IsomerOptions, progress: Progress) -> Mesh:
@@ -152,14 +151,15 @@ def _integrate(mesh: Mesh, views: ViewSet, steps: int, options: IsomerOptions, p
     return Mesh(vertices, faces)
 
 
-def _flatten(mesh: Mesh, views: ViewSet, options: IsomerOptions) -> Mesh:
+def _flatten(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Progress) -> Mesh:
     """The surface after more integration at full resolution, as long as it comes nearer to the normals and keeps the
     silhouettes: it takes out the noise that descent leaves on plain surfaces, but can lose the thinnest parts."""
     integrator = NormalIntegrator(
         views, _edge_for(mesh, len(mesh.faces)), max(views.size), FLATTENING_STIFFNESS, options.seed, options.backend
     )
     angle, overlap = _fit(mesh, views)
-    for _ in range(FLATTENINGS):
+    for done in range(FLATTENINGS):
+        progress(done + 1, FLATTENINGS)
         flat = Mesh(integrator.move(mesh.vertices, mesh.faces), mesh.faces)
         flat_angle, flat_overlap = _fit(flat, views)
         if flat_angle >= angle or flat_overlap < overlap - OVERLAP_SLACK:
@@ -183,15 +183,21 @@ def _edge_for(mesh: Mesh, faces: int) -> float:
     return (area / (EQUILATERAL * faces)) ** 0.5
 
 
-def _clean(mesh: Mesh, options: IsomerOptions) -> Mesh:
+def _clean(mesh: Mesh, options: IsomerOptions, progress: Progress) -> Mesh:
     """Smooth, closed, manifold, without debris or inner shells, at the face count that was asked for."""
     if options.reference_exact:
         mesh = repair(laplacian_smooth(mesh), RepairOptions(debris=0.0, inner_shells=False))
         return loop_subdivide(mesh, SUBDIVISION_THRESHOLD * _diagonal(mesh))
-    mesh = repair(laplacian_smooth(mesh, options.smoothing, options.backend), RepairOptions(debris=DEBRIS))
+    mesh = laplacian_smooth(mesh, options.smoothing, options.backend)
+    progress(1, 4)
+    mesh = repair(mesh, RepairOptions(debris=DEBRIS))
+    progress(2, 4)
     if mesh.faces.shape[0] < options.faces:
         mesh = loop_subdivide(mesh, 0.0, iterations=1)
-    return simplify(mesh, options.faces)
+        progress(3, 4)
+    mesh = simplify(mesh, options.faces)
+    progress(4, 4)
+    return mesh
 
 
 def _diagonal(mesh: Mesh) -> float:
