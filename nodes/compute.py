@@ -52,7 +52,7 @@ def thaw(value: Value) -> Value:
         copy = dataclasses.replace(
             value, **{field.name: thaw(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
         )
-    return copy  # type: ignore[no-any-return]
+    return copy
 
 
 def is_out_of_memory(error: BaseException) -> bool:

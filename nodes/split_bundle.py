@@ -70,7 +70,10 @@ class Bundle3D_SplitBundle(io.ComfyNode):
         cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
         known = (cameras, torch.eye(4, dtype=torch.float64))
         sources = None if like is None else [(views.rig, transform) for views, transform in like.framed()]
-        placed = [(image, source or known) for image, source in paired(bundle, sources, "bundles and views like them")]
+        placed = [
+            (image, source or known)
+            for image, source in paired(bundle.unbind(0), sources, "bundles and views like them")
+        ]
         items = tuple(split_bundle(image[..., :3].cpu(), source[0], soft_mask) for image, source in placed)
         colors = [encode_normals(v.normal, v.rig) * v.mask[..., None] + 1.0 - v.mask[..., None] for v in items]
         return io.NodeOutput(
