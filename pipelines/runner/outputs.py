@@ -18,6 +18,11 @@ class OutputFile:
     subfolder: str
     folder: str  # output or temp
 
+    @property
+    def is_preview(self) -> bool:
+        """Whether the file is only there to be looked at: a temporary one, or the copy that Preview3D leaves behind."""
+        return self.folder != "output" or (self.kind == "result" and self.filename.startswith("preview3d_"))
+
 
 def output_files(outputs: dict[str, Any]) -> Iterator[OutputFile]:
     """Every file in the ``outputs`` of a history entry, each once, in every shape that core and 3D nodes use.

@@ -232,7 +232,7 @@ async def fetch(client: ComfyClient, prepared: Prepared, outputs: dict[str, Any]
     rows = []
     taken: set[Path] = set()
     for file in output_files(outputs):
-        folder = out if file.folder == "output" else out / "previews"
+        folder = out / "previews" if file.is_preview else out
         target = folder / safe_name(file.filename)
         if target in taken:
             target = folder / f"{safe_name(file.node)}-{target.name}"

@@ -1,53 +1,86 @@
-"""The shipped workflows, run by a real ComfyUI with settings that are quick."""
+"""The shipped workflows, run unattended on the real ComfyUI with small settings."""
 
 from __future__ import annotations
 
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from bundle3d.pipelines.meshes.read import read_mesh
+from bundle3d.pipelines.runner.convert import to_api
+from bundle3d.pipelines.runner.graph import with_titles
+from bundle3d.pipelines.runner.server import ComfyServer
+from bundle3d.tests.support.gltf import GltfValidate
+from bundle3d.tests.support.server import RunGraph
 from PIL import Image
 
-WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
-QUICK = {
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = ROOT / "workflows"
+BUNDLES = ROOT / "tests" / "data" / "bundles"
+SMALL = {
     "Reconstruct.faces": 5000,
-    "Reconstruct.refine_steps": 2,
-    "Bake texture.resolution": 512,
-    "Turntable.frames": 3,
-    "Turntable.size": 64,
+    "Reconstruct.refine_steps": 4,
+    "Reconstruct.integration_steps": 4,
+    "Bake texture.resolution": "512",
+    "Bake texture.target_faces": 5000,
+    "Turntable.size": 128,
+}
+SETTINGS = {
+    "Bundle image to mesh": {**SMALL, "Turntable.frames": 3},
+    "Mesh to bundle and back": {**SMALL, "Render bundle.tile_size": 128},
 }
 
 
-def test_bundle_image_to_mesh(run_graph: Any, gltf_validate: Any) -> None:
-    done = run_graph(WORKFLOWS / "Bundle image to mesh.json", QUICK)
-    saved = [file for file in done.files(".glb") if "bundle_" in file.name]
-    assert len(saved) == 1
-    gltf_validate(saved[0])
-    mesh = read_mesh(saved[0])
-    assert 3000 < mesh.faces.shape[0] <= 5500
-    assert {"base_color_texture", "normal_texture"} <= set(mesh.materials[0].textures)
-    low, high = mesh.bounds
-    assert 1.8 < float((high - low)[1]) < 2.1
-    assert Image.open(done.files(".webp")[0]).n_frames == 3
+def object_info(server: ComfyServer) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{server.url}/object_info", timeout=60) as answer:
+        return dict(json.load(answer))
 
 
-def test_mesh_to_bundle_and_back(run_graph: Any, gltf_validate: Any) -> None:
-    quick = {**QUICK, "Render bundle.tile_size": 256}
-    quick["Turntable.frames"] = 1
-    done = run_graph(WORKFLOWS / "Mesh to bundle and back.json", quick)
-    saved = [file for file in done.files(".glb") if "again_" in file.name]
-    gltf_validate(saved[0])
-    original = read_mesh(WORKFLOWS / "inputs" / "3d" / "bundle3d_rocket.glb")
-    again = read_mesh(saved[0])
-    for mine, theirs in zip(again.bounds, original.bounds):
-        assert (mine - theirs).abs().max() < 0.06
-    bundles = [Image.open(file).size for file in done.files(".png") if "mesh_bundle" in file.name]
-    assert bundles == [(1024, 512)]
+def load(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def test_api_twins_have_the_nodes_of_their_workflows() -> None:
-    for file in WORKFLOWS.glob("*.json"):
-        nodes = {str(node["id"]): node for node in json.loads(file.read_text("utf-8"))["nodes"]}
-        for key, node in json.loads((WORKFLOWS / "api" / file.name).read_text("utf-8")).items():
-            assert node["class_type"] == nodes[key]["type"] and node["_meta"]["title"] == nodes[key]["title"]
+def test_every_workflow_is_run_here() -> None:
+    names = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
+    assert names == sorted(SETTINGS) == sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_workflow_gives_a_valid_textured_mesh_and_a_picture(
+    name: str, run_graph: RunGraph, gltf_validate: GltfValidate
+) -> None:
+    done = run_graph(WORKFLOWS / f"{name}.json", SETTINGS[name])
+    [saved] = [path for path in done.files(".glb") if path.parent == done.folder]
+    report = gltf_validate(saved)
+    assert report["info"]["hasTextures"] and report["info"]["totalTriangleCount"] > 1000
+    mesh = read_mesh(saved)
+    assert mesh.uv is not None and mesh.materials[0].base_color_texture is not None
+    pictures = [path for path in done.files(".png") if path.parent == done.folder]
+    assert pictures
+    for path in pictures:
+        with Image.open(path) as image:
+            darkest, lightest = image.convert("L").getextrema()
+            assert lightest - darkest > 50, f"{path.name} is empty"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_api_twin_is_the_same_graph(name: str, comfyui: ComfyServer) -> None:
+    info = object_info(comfyui)
+    ui, api = load(WORKFLOWS / f"{name}.json"), load(WORKFLOWS / "api" / f"{name}.json")
+    values = {key: node["inputs"] for key, node in with_titles(to_api(ui, info), info).items()}
+    twin = {
+        key: {name: value for name, value in node["inputs"].items() if name in values[key] or value}
+        for key, node in api.items()
+    }
+    assert values == twin
+
+
+def test_a_bundle_of_ones_own_gives_its_own_shape(run_graph: RunGraph) -> None:
+    settings = {**SETTINGS["Bundle image to mesh"], "Bundle image.image": BUNDLES / "3.png"}
+    done = run_graph(WORKFLOWS / "api" / "Bundle image to mesh.json", settings)
+    [saved] = [path for path in done.files(".glb") if path.parent == done.folder]
+    extent = read_mesh(saved).vertices.abs().amax(0)
+    assert torch.allclose(extent, torch.full((3,), 0.6), atol=0.03), "bundle 3 is a cube of half-extent 0.6"

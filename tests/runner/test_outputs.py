@@ -24,6 +24,10 @@ def test_files_are_found_once_each() -> None:
     ]
 
 
+def test_previews_are_told_apart() -> None:
+    assert [file.is_preview for file in output_files(OUTPUTS)] == [False, True, True, True]
+
+
 def test_texts_are_found() -> None:
     assert output_texts(OUTPUTS) == {"7": ["watertight: yes"]}
 
