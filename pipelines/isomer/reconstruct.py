@@ -14,7 +14,7 @@ from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh, vertex_normals
 from ..meshes.repair import RepairOptions, repair
 from ..meshes.simplify import simplify
-from ..meshes.topology import components, is_manifold, is_watertight
+from ..meshes.topology import components, is_manifold, is_watertight, unique_edges
 from ..metrics.image import normal_angle_error, silhouette_iou
 from ..progress import Progress, Stage, silent
 from ..rendering.interpolate import interpolate
@@ -28,6 +28,7 @@ from .initial import sphere
 from .integrate import NormalIntegrator
 from .options import STAGE_ONE, STAGE_TWO, IsomerOptions
 from .radius import fit_distance
+from .remesh_torch import split_edges
 from .smooth import laplacian_smooth, loop_subdivide
 from .stages import ImageLoss, Loss, ReferenceStageOne, ReferenceStageTwo, descend
 
@@ -37,8 +38,9 @@ __all__ = ["IsomerOptions", "Reconstruction", "reconstruct"]
 INTEGRATION_LEVELS = ((0.7, 0.03, 256, 0.1), (0.3, 0.02, 512, 0.03))
 FLATTENING_STIFFNESS, FLATTENINGS = 0.1, 2
 OVERLAP_SLACK = 0.002  # of the lowest silhouette IoU, that flattening may cost
-FINER = 0.85  # of the edge length for the asked face count, so that rather too many faces are made than too few
-FINE_DECAY = 0.97  # faster than the reference's, so that the surface comes to rest
+FEWER = 0.9  # share of the asked face count below which faces are cut
+FINER = 0.7  # of the edge length for the asked face count, so that rather too many faces are made than too few
+FINE_DECAY = 0.985  # faster than the reference's, so that the surface comes to rest
 EQUILATERAL = 3**0.5 / 4  # area of a triangle of unit edges
 FINEST_EDGE = 0.005  # world units, the reference's limit
 MOST_INITIAL_FACES = 100_000
@@ -192,12 +194,19 @@ def _clean(mesh: Mesh, options: IsomerOptions, progress: Progress) -> Mesh:
     progress(1, 4)
     mesh = repair(mesh, RepairOptions(debris=DEBRIS))
     progress(2, 4)
-    if mesh.faces.shape[0] < options.faces:
-        mesh = loop_subdivide(mesh, 0.0, iterations=1)
-        progress(3, 4)
+    if mesh.faces.shape[0] < FEWER * options.faces:
+        mesh = _quadrisect(mesh)
+    progress(3, 4)
     mesh = simplify(mesh, options.faces)
     progress(4, 4)
     return mesh
+
+
+def _quadrisect(mesh: Mesh) -> Mesh:
+    """Every face cut into four; the surface stays, for Loop's rule would shrink it away from the silhouettes."""
+    edges, sides = unique_edges(mesh.faces)
+    every = torch.ones(len(edges), dtype=torch.bool, device=edges.device)
+    return Mesh(*split_edges(mesh.vertices, mesh.faces, edges, sides, every))
 
 
 def _diagonal(mesh: Mesh) -> float:
