@@ -263,7 +263,7 @@ def demo(comfyui: Path) -> int:
         if code:
             return code
         result = json.loads((out / "result.json").read_text(encoding="utf-8"))
-        paths = [out / row["file"] for row in result["files"]]
+        paths = [out / row["file"] for row in result["files"] if not row["file"].startswith("previews/")]
         for kind, suffixes in (("mesh", {".glb"}), ("picture", {".png", ".jpg", ".webp", ".webm", ".mp4"})):
             for path in paths:
                 if path.suffix.lower() in suffixes:
