@@ -198,8 +198,14 @@ def _clean(mesh: Mesh, options: IsomerOptions, progress: Progress) -> Mesh:
         mesh = _quadrisect(mesh)
     progress(3, 4)
     mesh = simplify(mesh, options.faces)
+    if _components(mesh) > 1:  # simplification can pinch off a pair of faces
+        mesh = repair(mesh, RepairOptions(weld=0.0, debris=DEBRIS))
     progress(4, 4)
     return mesh
+
+
+def _components(mesh: Mesh) -> int:
+    return int(components(mesh.faces, len(mesh.vertices)).max()) + 1
 
 
 def _quadrisect(mesh: Mesh) -> Mesh:
@@ -246,7 +252,7 @@ def measure(mesh: Mesh, views: ViewSet) -> dict[str, object]:
             "distance": views.rig[0].distance,
             "faces": len(mesh.faces),
             "vertices": len(mesh.vertices),
-            "components": int(components(mesh.faces, len(mesh.vertices)).max()) + 1,
+            "components": _components(mesh),
             "watertight": is_watertight(mesh.faces),
             "manifold": is_manifold(mesh.faces),
         }
