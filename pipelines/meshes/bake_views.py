@@ -75,8 +75,8 @@ def bake_views(
     color, bump = _bake(fine, texels, project, _complete(fine, project, options), options, progress)
     material = Material(
         name="baked",
-        base_color_texture=pad_texture(color, texels.mask),
-        normal_texture=pad_texture(bump, texels.mask) if bump is not None else None,
+        base_color_texture=pad_texture(color, texels.mask).cpu(),
+        normal_texture=pad_texture(bump, texels.mask).cpu() if bump is not None else None,
         repeat=False,
     )
     return surface.with_(materials=(material,))

@@ -14,10 +14,11 @@ from ..errors import Bundle3DError
 class Material:
     """A glTF metallic-roughness material.
 
-    Textures are uint8 (H, W, C) in glTF orientation (first row is v = 0): ``base_color_texture`` C = 3 or 4, sRGB;
-    ``orm_texture`` C = 3, linear, occlusion in red, roughness in green, metallic in blue; ``normal_texture`` C = 3,
-    tangent space, OpenGL (+Y); ``emissive_texture`` C = 3, sRGB. Factors are linear and multiply the textures.
-    ``has_occlusion`` tells whether the red channel of ``orm_texture`` means anything.
+    Textures are uint8 (H, W, C) in glTF orientation (first row is v = 0), on the CPU wherever the mesh is:
+    ``base_color_texture`` C = 3 or 4, sRGB; ``orm_texture`` C = 3, linear, occlusion in red, roughness in green,
+    metallic in blue; ``normal_texture`` C = 3, tangent space, OpenGL (+Y); ``emissive_texture`` C = 3, sRGB. Factors
+    are linear and multiply the textures. ``has_occlusion`` tells whether the red channel of ``orm_texture`` means
+    anything.
     """
 
     name: str = "material"
@@ -101,7 +102,7 @@ class Mesh:
         return replace(self, **changes)
 
     def to(self, device: torch.device | str) -> Mesh:
-        """The same geometry on another device; textures and the transform stay where they are."""
+        """The same geometry on another device; textures and the transform stay on the CPU."""
         names = ("vertices", "faces", "uv", "normals", "tangents", "colors", "face_material")
         moved = {name: getattr(self, name).to(device) for name in names if getattr(self, name) is not None}
         return replace(self, **moved)

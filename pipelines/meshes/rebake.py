@@ -40,7 +40,7 @@ def rebake(mesh: Mesh, slots: Sequence[str], resolution: int, padding: int = 4) 
             values = _turned_normals(old, flat, texels, values)
         image = torch.zeros((resolution, resolution, values.shape[1]), dtype=torch.uint8, device=values.device)
         image[texels.mask] = (values * 255.0).round().clamp(0, 255).to(torch.uint8)
-        images[slot] = pad_texture(image, texels.mask)
+        images[slot] = pad_texture(image, texels.mask).cpu()
     return flat.with_(materials=(merged_material(mesh.materials, images),), face_material=None)
 
 

@@ -122,6 +122,14 @@ def test_coarse_faces_are_completed_within(ball: Mesh) -> None:
     assert float(color[bottom].min()) > 0.05 and float(color[bottom].max()) < 0.95
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a second device")
+def test_textures_lie_on_the_cpu_wherever_the_mesh_is(ball: Mesh) -> None:
+    views = views_of(ball, named_rig("kiss3dgen"), 128)
+    result = bake_views(ball.to("cuda"), views.to("cuda"), 128)
+    assert result.vertices.is_cuda
+    assert {texture.device.type for texture in result.materials[0].textures.values()} == {"cpu"}
+
+
 def test_both_backends_bake_alike(ball: Mesh) -> None:
     views = views_of(ball, named_rig("kiss3dgen"), 128)
     one, two = (
