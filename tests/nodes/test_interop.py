@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -56,6 +57,26 @@ def test_an_edited_mesh_is_read_anew(interop: Any) -> None:
     assert torch.equal(material.orm_texture, textured().materials[0].orm_texture)
     assert (material.metallic_factor, material.roughness_factor) == (0.5, 0.25)
     assert torch.equal(again.normals, textured().normals)
+
+
+def test_fields_that_were_added_are_read(interop: Any) -> None:
+    core = interop.to_core([sphere(subdivisions=1)])
+    added = {
+        "uvs": torch.rand(1, 42, 2),
+        "vertex_colors": torch.rand(1, 42, 3),
+        "normals": torch.rand(1, 42, 3),
+        "material": {"metallic_factor": 0.5},
+        "unlit": True,
+    }
+    for name, value in added.items():
+        edited = copy.copy(core)
+        setattr(edited, name, value)
+        (again,) = interop.accept(edited)
+        found = getattr(again, interop.VERTEX_FIELDS.get(name, "materials"))
+        assert found is not None and len(found) == (42 if name in interop.VERTEX_FIELDS else 1), name
+    painted = copy.copy(interop.to_core([sphere(subdivisions=1).with_(uv=torch.rand(42, 2))]))
+    painted.texture = torch.full((1, 2, 2, 3), 0.2)
+    assert interop.accept(painted)[0].materials[0].base_color_texture.unique().tolist() == [51]
 
 
 def test_a_mesh_of_core_nodes(interop: Any, types: Any) -> None:
