@@ -27,15 +27,22 @@ IMAGE_FIELDS = {
     "normal_map": "normal_texture",
     "emissive": "emissive_texture",
 }
+MATERIAL_FIELDS = ("material", "unlit", "occlusion_in_mr")
+COUNTS = ("vertex_counts", "face_counts")
+ALL_FIELDS = ("vertices", "faces", *VERTEX_FIELDS, *IMAGE_FIELDS, *MATERIAL_FIELDS, *COUNTS)
 KEPT = "bundle3d_source"
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The meshes that a core MESH was made from, and its tensors at that time: if they are others, it was edited."""
+    """The meshes that a core MESH was made from, and all of its fields at that time, None where there was nothing."""
 
     meshes: tuple[Mesh, ...]
     fields: dict[str, Any]
+
+    def holds(self, core: Any, names: Sequence[str] = ALL_FIELDS) -> bool:
+        """Whether nobody has set these fields of the core MESH since."""
+        return all(getattr(core, name, None) is self.fields[name] for name in names)
 
 
 def accept(value: Any) -> list[Mesh]:
@@ -67,7 +74,7 @@ def accept(value: Any) -> list[Mesh]:
             f"{tuple(faces.shape)}; connect a MESH output of ComfyUI."
         )
     source = getattr(value, KEPT, None)
-    if isinstance(source, _Source) and all(getattr(value, name, None) is kept for name, kept in source.fields.items()):
+    if isinstance(source, _Source) and source.holds(value):
         return list(source.meshes)
     return [_from_core(value, index) for index in range(len(vertices))]
 
@@ -120,7 +127,7 @@ def to_core(meshes: Sequence[Mesh]) -> Any:
     for name, value in fields.items():
         if name not in KNOWN_FIELDS:
             setattr(core, name, value)
-    setattr(core, KEPT, _Source(tuple(meshes), {"vertices": vertices, "faces": faces, **fields}))
+    setattr(core, KEPT, _Source(tuple(meshes), {name: getattr(core, name, None) for name in ALL_FIELDS}))
     return core
 
 
@@ -151,7 +158,7 @@ def _tensor(value: Any, name: str) -> torch.Tensor | None:
 
 def _from_core(core: Any, index: int) -> Mesh:
     """One item of a core MESH batch."""
-    counts = [getattr(core, name, None) for name in ("vertex_counts", "face_counts")]
+    counts = [getattr(core, name, None) for name in COUNTS]
     vertices, faces = _tensor(core, "vertices"), _tensor(core, "faces")
     assert vertices is not None and faces is not None
     size = int(counts[0][index]) if counts[0] is not None else vertices.shape[1]
