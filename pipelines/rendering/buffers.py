@@ -23,6 +23,8 @@ SAMPLES_PER_BAND = 1 << 21
 POINTS_PER_CHUNK = 1 << 18
 # Surfaces that are counted through transparent ones.
 LAYERS = 6
+# The opacity from which nothing behind shows.
+FULL = 0.999
 
 
 @dataclass(frozen=True)
@@ -69,23 +71,18 @@ class BufferRenderer:
         total = torch.zeros(fine[0] * fine[1], 10, device=self.mesh.vertices.device)
         clip = self._clip(camera, height, width, top, rows)
         uv_steps = self._uv_steps(clip, *fine)
-        active = torch.arange(self.mesh.faces.shape[0], device=clip.device)
+        fragments = None
         for _ in range(LAYERS):
-            if not active.numel():
-                break
-            fragments = rasterise(clip[None], self.mesh.faces[active], *fine)
+            fragments = rasterise(clip[None], self.mesh.faces, *fine, behind=fragments)
             face = fragments.face.reshape(-1)
-            pixels = ((face >= 0) & (total[:, 9] < 0.999)).nonzero().squeeze(1)
+            pixels = ((face >= 0) & (total[:, 9] < FULL)).nonzero().squeeze(1)
             barycentric = fragments.barycentric.reshape(-1, 3)
             for pixel in pixels.split(POINTS_PER_CHUNK):
-                shown = active[face[pixel].long()]
+                shown = face[pixel].long()
                 values = self._values(Points(shown, barycentric[pixel], uv_steps[shown]), camera)
                 total[pixel] += values * (1.0 - total[pixel, 9:])
-            seen = torch.zeros_like(self.see_through)
-            seen[active[face[pixels].long()]] = True
-            if not bool((seen & self.see_through).any()):
+            if not bool((self.see_through[face[pixels].long()] & (total[pixels, 9] < FULL)).any()):
                 break
-            active = active[~(seen & self.see_through)[active]]
         grid = total.reshape(rows, supersample, width, supersample, 10)
         return grid.mean(dim=(1, 3))
 

@@ -54,20 +54,32 @@ def check_geometry(clip: torch.Tensor, faces: torch.Tensor, height: int, width: 
 
 
 @torch.no_grad()
-def rasterise(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, backend: str = "auto") -> Fragments:
+def rasterise(
+    clip: torch.Tensor,
+    faces: torch.Tensor,
+    height: int,
+    width: int,
+    backend: str = "auto",
+    behind: Fragments | None = None,
+) -> Fragments:
     """Rasterise both sides of ``faces`` (M, 3) at clip coordinates ``clip`` (V, N, 4) (OpenGL: y up, z in -w..w).
 
     Vertices are snapped to 1/256 pixel; a pixel belongs to a triangle if its centre is inside, or on its top or left
     edge.
     The nearest face wins, then the one of lower index. Triangles that cross the near plane or reach behind the camera
-    are clipped, whatever lies beyond the far plane or is not finite is dropped. Not differentiable. Source:
-    specs/kernels.md section 2.
+    are clipped, whatever lies beyond the far plane or is not finite is dropped. With the fragments ``behind`` of an
+    earlier call with the same geometry and size, every pixel shows what comes next after those (depth peeling), nothing
+    where they are empty. Not differentiable. Source: specs/kernels.md section 2.
     """
     check_geometry(clip, faces, height, width)
     if lacks_float64(clip):
-        return rasterise(clip.cpu(), faces.cpu(), height, width, backend).to(clip.device)
+        behind = None if behind is None else behind.to("cpu")
+        return rasterise(clip.cpu(), faces.cpu(), height, width, backend, behind).to(clip.device)
+    front = None if behind is None else (behind.depth, behind.face)
     if resolve_backend(backend, clip) == "numba":
         clip, faces = clip.float().contiguous(), faces.int().contiguous()
-        return Fragments(*rasterise_numba(clip, faces, to_screen(clip, faces, height, width, "numba"), height, width))
+        screen = to_screen(clip, faces, height, width, "numba")
+        return Fragments(*rasterise_numba(clip, faces, screen, height, width, front))
     faces = faces.long()
-    return Fragments(*rasterise_torch(clip, faces, to_screen(clip, faces, height, width, "torch"), height, width))
+    screen = to_screen(clip, faces, height, width, "torch")
+    return Fragments(*rasterise_torch(clip, faces, screen, height, width, front))

@@ -14,13 +14,23 @@ Array = np.ndarray
 
 @kernel
 def fill_triangles(
-    position: Array, depth: Array, corners: Array, names: Array, top: int, depth_buffer: Array, face_buffer: Array
+    position: Array,
+    depth: Array,
+    corners: Array,
+    names: Array,
+    top: int,
+    front_depth: Array,
+    front_face: Array,
+    depth_buffer: Array,
+    face_buffer: Array,
 ) -> None:
     """Draw triangles into the rows ``top`` and below; nearest wins, then the lower name.
 
     ``position`` (N, 2) int32, ``depth`` (N,) float32, ``corners`` (T, 3) int32, ``names`` (T,) int32 or empty where a
-    triangle's name is its index; both buffers (rows, W).
+    triangle's name is its index; both buffers (rows, W). Only what comes after ``front_depth`` and ``front_face``
+    (rows, W) in that order is drawn, everything where those are empty.
     """
+    peels = front_depth.shape[0] > 0
     rows, width = depth_buffer.shape
     low, high = np.int64(top) * 256 + 128, np.int64(top + rows) * 256 - 128
     for t in range(corners.shape[0]):
@@ -84,6 +94,10 @@ def fill_triangles(
                 z = np.float32(begin_z + column * slope)
                 nearest = depth_buffer[y, x]
                 if z >= np.float32(-1.0) and (z < nearest or (z == nearest and name < face_buffer[y, x])):
+                    if peels:
+                        front = front_depth[y, x]
+                        if z < front or (z == front and name <= front_face[y, x]):
+                            continue
                     depth_buffer[y, x] = z
                     face_buffer[y, x] = name
             row0 += down0
@@ -91,36 +105,58 @@ def fill_triangles(
             row2 += down2
 
 
-def fill_band(screen: Screen, faces: Array, view: int, top: int, depth_buffer: Array, face_buffer: Array) -> None:
-    """Clear both buffers (rows, W) and draw one view into them; ``faces`` (M, 3) int32."""
+def fill_band(
+    screen: Screen,
+    faces: Array,
+    view: int,
+    top: int,
+    depth_buffer: Array,
+    face_buffer: Array,
+    front: tuple[Array, Array] | None = None,
+) -> None:
+    """Clear both buffers (rows, W) and draw one view into them; ``faces`` (M, 3) int32.
+
+    Only what lies behind the depths and faces ``front``, both (rows, W), is drawn.
+    """
     depth_buffer.fill(1.0)
     face_buffer.fill(-1)
     everything = np.empty(0, np.int32)
+    front_depth, front_face = front or (np.empty((0, 0), np.float32), np.empty((0, 0), np.int32))
     position, depth = screen.position[view].numpy(), screen.depth[view].numpy()
-    fill_triangles(position, depth, faces, everything, top, depth_buffer, face_buffer)
+    fill_triangles(position, depth, faces, everything, top, front_depth, front_face, depth_buffer, face_buffer)
     mine = (screen.piece_view == view).nonzero().squeeze(1)
     if mine.numel():
         corners = np.arange(3 * mine.numel(), dtype=np.int32).reshape(-1, 3)
         position = screen.piece_position[mine].reshape(-1, 2).numpy()
         depth = screen.piece_depth[mine].reshape(-1).numpy()
         names = screen.piece_face[mine].int().numpy()
-        fill_triangles(position, depth, corners, names, top, depth_buffer, face_buffer)
+        fill_triangles(position, depth, corners, names, top, front_depth, front_face, depth_buffer, face_buffer)
 
 
 def rasterise_numba(
-    clip: torch.Tensor, faces: torch.Tensor, screen: Screen, height: int, width: int
+    clip: torch.Tensor,
+    faces: torch.Tensor,
+    screen: Screen,
+    height: int,
+    width: int,
+    front: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Face ids, barycentrics and depths of ``clip`` (V, N, 4) float32 and ``faces`` (M, 3) int32, both contiguous."""
+    """Face ids, barycentrics and depths of ``clip`` (V, N, 4) float32 and ``faces`` (M, 3) int32, both contiguous.
+
+    Only what lies behind the depths and faces ``front``, both (V, H, W), is drawn.
+    """
     views = clip.shape[0]
     face = torch.empty(views, height, width, dtype=torch.int32, device="cpu")
     depth = torch.empty(views, height, width, device="cpu")
     barycentric = torch.empty(views, height, width, 3, device="cpu")
     clip_array, face_array = clip.numpy(), faces.numpy()
     face_buffer, depth_buffer, barycentric_buffer = face.numpy(), depth.numpy(), barycentric.numpy()
+    front_arrays = None if front is None else (front[0].numpy(), front[1].numpy())
 
     def work(view: int, top: int, end: int) -> None:
         rows = face_buffer[view, top:end]
-        fill_band(screen, face_array, view, top, depth_buffer[view, top:end], rows)
+        peeled = None if front_arrays is None else (front_arrays[0][view, top:end], front_arrays[1][view, top:end])
+        fill_band(screen, face_array, view, top, depth_buffer[view, top:end], rows, peeled)
         weights = barycentric_buffer[view, top:end].reshape(-1, 3)
         fill_barycentrics(clip_array[view], face_array, rows.reshape(-1), top, height, width, weights)
 

@@ -15,12 +15,23 @@ HALF = SUBPIXELS // 2
 
 
 def rasterise_torch(
-    clip: torch.Tensor, faces: torch.Tensor, screen: Screen, height: int, width: int
+    clip: torch.Tensor,
+    faces: torch.Tensor,
+    screen: Screen,
+    height: int,
+    width: int,
+    front: tuple[torch.Tensor, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Face ids, barycentrics and depths of ``clip`` (V, N, 4) and ``faces`` (M, 3) int64."""
+    """Face ids, barycentrics and depths of ``clip`` (V, N, 4) and ``faces`` (M, 3) int64.
+
+    Only what lies behind the depths and faces ``front``, both (V, H, W), is drawn.
+    """
     keys = torch.full((clip.shape[0], height * width), EMPTY, dtype=torch.int64, device=clip.device)
     for view, buffer in enumerate(keys):
-        _fill(buffer, *_triangles(screen, faces, view), height, width)
+        peeled = None
+        if front is not None:
+            peeled = torch.where(front[1][view] < 0, EMPTY, _keys(front[0][view], front[1][view])).reshape(-1)
+        _fill(buffer, *_triangles(screen, faces, view), height, width, peeled)
     keys = keys.reshape(-1, height, width)
     empty = keys == EMPTY
     face = torch.where(empty, -1, keys & 0xFFFFFFFF).int()
@@ -29,6 +40,11 @@ def rasterise_torch(
     barycentric = torch.zeros(face.numel(), 3, device=clip.device)
     barycentric[pixel] = weights.float()
     return face, barycentric.reshape(*face.shape, 3), depth
+
+
+def _keys(depth: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    """int64 keys that sort by float32 depth, then by face."""
+    return (_sortable(depth.view(torch.int32)).long() << 32) | face
 
 
 def _sortable(bits: torch.Tensor) -> torch.Tensor:
@@ -49,9 +65,18 @@ def _triangles(screen: Screen, faces: torch.Tensor, view: int) -> tuple[torch.Te
 
 
 def _fill(
-    buffer: torch.Tensor, corners: torch.Tensor, depth: torch.Tensor, name: torch.Tensor, height: int, width: int
+    buffer: torch.Tensor,
+    corners: torch.Tensor,
+    depth: torch.Tensor,
+    name: torch.Tensor,
+    height: int,
+    width: int,
+    front: torch.Tensor | None,
 ) -> None:
-    """Draw triangles into ``buffer`` (H * W,): sortable depth in the upper and face in the lower half of each key."""
+    """Draw triangles into ``buffer`` (H * W,): sortable depth in the upper and face in the lower half of each key.
+
+    Only keys above those of ``front`` (H * W,) are drawn.
+    """
     x, y = corners.unbind(-1)
     area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (y[:, 1] - y[:, 0]) * (x[:, 2] - x[:, 0])
     first_x = ((x.amin(-1) + HALF - 1) >> 8).clamp(min=0)
@@ -98,10 +123,12 @@ def _fill(
         for span, column in _expanded(length):
             shown = triangle[span]
             value = (begin_z[span] + column * slope[shown]).float()
-            key = (_sortable(value.view(torch.int32)).long() << 32) | name[shown]
+            key, place = _keys(value, name[shown]), base[span] + column
             seen = (value >= -1.0) & (value < 1.0)
+            if front is not None:
+                seen &= key > front[place]
             # a masked selection costs more than a key that never wins
-            buffer.scatter_reduce_(0, base[span] + column, torch.where(seen, key, EMPTY), "amin")
+            buffer.scatter_reduce_(0, place, torch.where(seen, key, EMPTY), "amin")
 
 
 def _expanded(count: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

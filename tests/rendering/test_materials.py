@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.meshes.mesh import Material
+from bundle3d.pipelines.rendering import buffers as buffers_module
 from bundle3d.pipelines.rendering.color import srgb_to_linear
 from bundle3d.pipelines.rendering.materials import MaterialSampler, Points, Texture
 from bundle3d.pipelines.rendering.render_mesh import render_buffers, render_mesh
@@ -119,6 +120,15 @@ def test_several_panes_add_up() -> None:
     panes = stack(*(wall(depth / 4.0, material=glass) for depth in range(4)))
     alpha = render_buffers(panes, FRONT, 4, 4, "unlit")[0].alpha
     assert float(alpha[2, 2]) == pytest.approx(1.0 - 0.5**4, abs=1e-5)
+
+
+def test_what_shows_beside_a_pane_also_shows_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    glass = Material(base_color_factor=(1.0, 1.0, 1.0, 0.5), alpha_mode="BLEND")
+    panes = stack(wall(0.5, 0.5, glass), wall(0.25, material=glass), wall(0.0, 0.25, glass))
+    alpha = render_buffers(panes, FRONT, 16, 16, "unlit")[0].alpha
+    assert alpha[8, [0, 5, 8]].tolist() == pytest.approx((0.5, 0.75, 0.875), abs=1e-5)
+    monkeypatch.setattr(buffers_module, "SAMPLES_PER_BAND", 16 * 4 * 3)
+    assert torch.allclose(render_buffers(panes, FRONT, 16, 16, "unlit")[0].alpha, alpha)
 
 
 def test_cut_outs_show_what_is_behind() -> None:

@@ -156,6 +156,30 @@ def test_backends_agree(case: str) -> None:
 
 
 @each_backend
+def test_layers_come_in_the_order_of_depth_then_index(backend: str) -> None:
+    corners = [(-9.0, -9.0), (30.0, -9.0), (-9.0, 30.0)]
+    clip = flat([(x, y, z) for z in (0.5, -0.25, -0.25, 0.0) for x, y in corners], 8)
+    layers, behind = [], None
+    for _ in range(5):
+        behind = rasterise(clip, torch.arange(12).reshape(4, 3), 8, 8, backend, behind)
+        layers.append(behind.face.unique().tolist())
+    assert layers == [[1], [2], [3], [0], [-1]]
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed")
+def test_backends_peel_the_same_layers() -> None:
+    clip, faces = soup(200)
+    ones = others = None
+    for _ in range(4):
+        ones, others = (
+            rasterise(clip, faces, 64, 64, backend, behind) for backend, behind in (("numba", ones), ("torch", others))
+        )
+        assert (ones.face == others.face).double().mean() >= 0.999
+        assert (ones.depth - others.depth).abs().double().median() < 1e-6
+    assert 0.0 < float(ones.mask.double().mean()) < 1.0
+
+
+@each_backend
 def test_inputs_stay_as_they_are_and_results_repeat(backend: str) -> None:
     clip, faces = soup(200)
     before = clip.clone(), faces.clone()
