@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import folder_paths
@@ -14,6 +13,7 @@ from . import interop
 from .sockets import mesh_outputs
 
 SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl")
+MATERIAL_SUFFIXES = (".mtl", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
 UPLOAD_FOLDER = "3d"  # where ComfyUI's own 3D nodes upload to
 
 
@@ -24,6 +24,14 @@ def mesh_files() -> list[str]:
     return sorted(
         path.relative_to(root).as_posix() for path in found if path.suffix.lower() in SUFFIXES and path.is_file()
     )
+
+
+def _companions(path: Path) -> list[Path]:
+    """The material libraries and images that an OBJ may name: those in its folder and one level below it."""
+    if path.suffix.lower() != ".obj":
+        return []
+    near = [*path.parent.glob("*"), *path.parent.glob("*/*")]
+    return sorted(file for file in near if file.suffix.lower() in MATERIAL_SUFFIXES and file.is_file())
 
 
 class Bundle3D_LoadMesh(io.ComfyNode):
@@ -60,9 +68,13 @@ class Bundle3D_LoadMesh(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, model_file: str) -> tuple[int, int]:
-        status = os.stat(folder_paths.get_annotated_filepath(model_file))
-        return status.st_mtime_ns, status.st_size
+    def fingerprint_inputs(cls, model_file: str) -> list[tuple[str, int, int]]:
+        path = Path(folder_paths.get_annotated_filepath(model_file))
+        stamps = []
+        for file in (path, *_companions(path)):
+            status = file.stat()
+            stamps.append((file.relative_to(path.parent).as_posix(), status.st_mtime_ns, status.st_size))
+        return stamps
 
     @classmethod
     def execute(cls, model_file: str) -> io.NodeOutput:
