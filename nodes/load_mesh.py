@@ -13,7 +13,7 @@ from . import interop
 from .sockets import mesh_outputs
 
 SUFFIXES = (".glb", ".gltf", ".obj", ".ply", ".stl")
-MATERIAL_SUFFIXES = (".mtl", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga", ".tif", ".tiff")
+MATERIAL_SUFFIXES = (".mtl", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tga")
 UPLOAD_FOLDER = "3d"  # where ComfyUI's own 3D nodes upload to
 
 

@@ -56,6 +56,19 @@ def test_load_sees_that_a_file_has_changed(nodes: dict[str, Any], box_file: str,
     assert load.fingerprint_inputs(model_file=box_file) != before
 
 
+@pytest.mark.parametrize("name", ["chair.mtl", "wood.png", "maps/wood.jpg"])
+def test_load_sees_that_a_material_of_an_obj_has_changed(nodes: dict[str, Any], folders: Path, name: str) -> None:
+    load = nodes["Bundle3D_LoadMesh"]
+    write_mesh(box(), folders / "input" / "chair.obj")
+    beside = folders / "input" / name
+    beside.parent.mkdir(exist_ok=True)
+    beside.write_bytes(b"old")
+    before = load.fingerprint_inputs(model_file="chair.obj")
+    assert load.fingerprint_inputs(model_file="chair.obj") == before
+    beside.write_bytes(b"newer")
+    assert load.fingerprint_inputs(model_file="chair.obj") != before
+
+
 @pytest.mark.parametrize("name", ["", "missing.glb", "../secret.glb", "/etc/passwd", "box.txt", "3d/../../secret.glb"])
 def test_load_refuses_what_is_not_a_mesh_of_the_input_folder(run: Run, nodes: Any, folders: Path, name: str) -> None:
     write_mesh(box(), folders / "secret.glb")
