@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,11 @@ class Placing:
     uv_set: int = 0
     transform: tuple[tuple[float, float, float], tuple[float, float, float]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
     wrap: tuple[int, int] = (REPEAT, REPEAT)
+
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        """What `apply` depends on: textures with equal layouts can share UVs."""
+        return self.uv_set, self.transform, tuple(wrap == MIRRORED for wrap in self.wrap)
 
     def apply(self, uv: np.ndarray) -> np.ndarray:
         """UVs (N, 2) of the set in the frame of the texture, mirrored axes halved (their textures are doubled)."""

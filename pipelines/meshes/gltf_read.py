@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 from ..errors import Bundle3DError
 from .assemble import Part, assemble, transformed
 from .gltf_document import Accessor, Document, as_float
-from .gltf_materials import LoadedMaterial, MaterialReader, Placing
+from .gltf_materials import MaterialReader, Placing
 from .gltf_skin import posed
 from .json_fields import Fields
 from .mesh import Material, Mesh
@@ -38,12 +38,12 @@ def read_document(document: Document) -> Mesh:
     worlds, instances = _walk(document)
     meshes = document.root.tables("meshes")
     uses = Counter(instance.node.integer("mesh", below=len(meshes)) for instance in instances)
-    blocks = {index: list(_blocks(document, meshes[index])) for index in uses}
+    builder = _Builder(document)
+    blocks = {index: _blocks(document, builder.reader, meshes[index]) for index in uses}
     _check_size(document, uses, blocks)
     only = instances[0].node if len(instances) == 1 else None
     extras = only.table("extras") if only is not None and isinstance(only.values.get("extras"), dict) else None
     keeps_frame = extras is not None and extras.values.get(FRAME_KEY) is True
-    builder = _Builder(document)
     local = {index: [builder.part(block) for block in group] for index, group in blocks.items()}
     parts: list[Part] = []
     for instance in instances:
@@ -150,9 +150,13 @@ def _local(node: Fields) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Block:
-    """Primitives that share their vertices: exporters split one vertex buffer by material."""
+    """Primitives that share their vertices: exporters split one vertex buffer by material.
+
+    All their textures lie at ``placing``; it is None where none of them has a texture.
+    """
 
     attributes: Fields
+    placing: Placing | None
     primitives: list[Fields]
 
     @property
@@ -160,9 +164,10 @@ class _Block:
         return self.attributes.integer("POSITION")
 
 
-def _blocks(document: Document, mesh: Fields) -> Iterator[_Block]:
-    """The triangle primitives of a mesh, grouped by equal attributes."""
-    groups: dict[str, _Block] = {}
+def _blocks(document: Document, reader: MaterialReader, mesh: Fields) -> list[_Block]:
+    """The triangle primitives of a mesh, grouped by equal attributes and equal UVs; those without textures join any."""
+    primitives: list[tuple[str, Fields, Placing | None]] = []
+    placings: dict[str, Placing] = {}
     for primitive in mesh.tables("primitives"):
         attributes = primitive.table("attributes")
         if primitive.integer("mode", TRIANGLES, below=7) < TRIANGLES or "POSITION" not in attributes:
@@ -172,8 +177,18 @@ def _blocks(document: Document, mesh: Fields) -> Iterator[_Block]:
             raise Bundle3DError(
                 f"Expected an uncompressed glTF, but {mesh.where} is packed with Draco; export it without compression."
             )
-        groups.setdefault(repr(sorted(attributes.values.items())), _Block(attributes, [])).primitives.append(primitive)
-    yield from groups.values()
+        vertices = repr(sorted(attributes.values.items()))
+        material = primitive.index("material", len(reader.materials))
+        placing = None if material is None else reader.material(material).placing
+        if placing is not None:
+            placings.setdefault(vertices, placing)
+        primitives.append((vertices, primitive, placing))
+    groups: dict[tuple[str, Any], _Block] = {}
+    for vertices, primitive, placing in primitives:
+        placing = placing or placings.get(vertices)
+        key = (vertices, placing and placing.layout)
+        groups.setdefault(key, _Block(primitive.table("attributes"), placing, [])).primitives.append(primitive)
+    return list(groups.values())
 
 
 def _face_count(document: Document, primitive: Fields) -> int:
@@ -204,31 +219,29 @@ class _Builder:
         positions = self._attribute(attributes, "POSITION", (3,)).astype(np.float64)
         count = positions.shape[0]
         faces, materials = [], []
-        placing: Placing | None = None
         for primitive in block.primitives:
             triangles = self._triangles(primitive, count)
-            slot, loaded = self._material(primitive)
+            slot = self._material(primitive)
             faces.append(triangles)
             materials.append(np.full(len(triangles), slot, np.int64))
-            placing = placing or (loaded.placing if loaded is not None else None)
         return Part(
             positions,
             np.concatenate(faces),
             np.concatenate(materials),
             normals=self._optional(attributes, "NORMAL", (3,), count),
             tangents=self._optional(attributes, "TANGENT", (4,), count),
-            uv=self._uv(attributes, placing or Placing(), count),
+            uv=self._uv(attributes, block.placing or Placing(), count),
             colors=self._colors(attributes, count),
         )
 
-    def _material(self, primitive: Fields) -> tuple[int, LoadedMaterial | None]:
+    def _material(self, primitive: Fields) -> int:
         index = primitive.index("material", len(self.reader.materials))
-        loaded = None if index is None else self.reader.material(index)
         if index not in self.slots:
             self.slots[index] = len(self.materials)
             if self.any_material:
-                self.materials.append(Material("default") if loaded is None else loaded.material)
-        return self.slots[index], loaded
+                plain = Material("default")
+                self.materials.append(plain if index is None else self.reader.material(index).material)
+        return self.slots[index]
 
     def _uv(self, attributes: Fields, placing: Placing, count: int) -> np.ndarray | None:
         uv = self._optional(attributes, f"TEXCOORD_{placing.uv_set}", (2,), count)

@@ -223,6 +223,20 @@ def test_texture_transform_and_uv_set() -> None:
     assert uv is not None and close(uv, [(0, 1), (0, 0.5), (0.5, 0.5)])
 
 
+def test_materials_that_place_their_textures_otherwise_share_no_uv() -> None:
+    maker, primitive = textured_triangle()
+    shifted = {"index": 0, "extensions": {"KHR_texture_transform": {"offset": [0.5, 0.0]}}}
+    plain, second = maker.root["materials"][0], {"pbrMetallicRoughness": {"baseColorTexture": shifted}}
+    maker.root["materials"] = [plain, second, {}]
+    primitive["material"] = 2
+    maker.root["meshes"][0]["primitives"] += [{**primitive, "material": 0}, {**primitive, "material": 1}]
+    mesh = read(maker)
+    assert mesh.uv is not None and mesh.face_material is not None and len(mesh.vertices) == 6
+    untextured, first, moved = mesh.uv[mesh.faces]
+    assert torch.equal(untextured, first) and close(moved - first, [(0.5, 0.0)] * 3)
+    assert mesh.materials[int(mesh.face_material[2])].base_color_texture is not None
+
+
 def test_mirrored_wrap_becomes_a_doubled_texture() -> None:
     maker, _ = textured_triangle()
     pixels = np.array([[(255, 0, 0), (0, 255, 0)]], np.uint8)
