@@ -27,9 +27,7 @@ else:
     HAVE_NUMBA = True
 
 BACKENDS = ("auto", "numba", "torch")
-# Machine code on disk names the module that it was compiled in and loads only beside it, and this folder is one package
-# in ComfyUI and another one in scripts.
-CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache" / sha1(__name__.encode()).hexdigest()[:8]
+CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -44,14 +42,15 @@ def kernel(function: Function) -> Function:
 
     The machine code goes to ``.numba_cache`` in the pack's folder, to numba's user cache where that folder cannot be
     written, and to NUMBA_CACHE_DIR where the user has set it. Functions that a kernel calls belong into the same file:
-    numba notices a change of the kernel's own file only. Without numba the function stays interpreted.
+    numba notices a change of the kernel's own file only. Constants may be imported. Without numba the function stays
+    interpreted.
     """
     if not HAVE_NUMBA:
         return function
     config: Any = numba.config
     # numba chooses the folder while decorating; restoring it keeps other packages' kernels out of ours
     chosen = config.CACHE_DIR
-    config.CACHE_DIR = chosen or str(CACHE_FOLDER)
+    config.CACHE_DIR = str(Path(chosen or CACHE_FOLDER) / _cache_name(function.__globals__))
     compiler = numba.njit(nogil=True, error_model="numpy")
     try:
         compiled: Any = compiler(function)
@@ -61,6 +60,16 @@ def kernel(function: Function) -> Function:
     finally:
         config.CACHE_DIR = chosen
     return cast(Function, compiled)
+
+
+def _cache_name(names: dict[str, Any]) -> str:
+    """The folder for the machine code of a module with those global names.
+
+    Machine code names the module that it was compiled in and loads only beside it, and the pack is one package in
+    ComfyUI and another one in scripts; the values of constants are frozen into it, wherever they come from.
+    """
+    constants = sorted(item for item in names.items() if item[0].isupper() and isinstance(item[1], (int, float)))
+    return sha1(repr((__name__, constants)).encode()).hexdigest()[:8]
 
 
 def resolve_backend(backend: str, tensor: torch.Tensor) -> str:

@@ -85,15 +85,27 @@ print(numba.config.CACHE_DIR)
 @pytest.mark.skipif(not kernels.HAVE_NUMBA, reason="numba is not installed")
 def test_machine_code_lies_in_the_pack_and_other_packages_are_left_alone() -> None:
     path, setting = [*run_python(CACHE).split("\n"), ""][:2]
-    assert Path(path).parent == kernels.CACHE_FOLDER
+    assert Path(path).parents[1] == kernels.CACHE_FOLDER
     assert setting == ""
 
 
 @pytest.mark.skipif(not kernels.HAVE_NUMBA, reason="numba is not installed")
 def test_the_users_cache_folder_is_kept(tmp_path: Path) -> None:
     path, setting = run_python(CACHE, NUMBA_CACHE_DIR=str(tmp_path)).split("\n")
-    assert Path(path).parent == tmp_path
+    assert Path(path).parents[1] == tmp_path
     assert setting == str(tmp_path)
+
+
+@pytest.mark.skipif(not kernels.HAVE_NUMBA, reason="numba is not installed")
+def test_a_changed_constant_of_another_file_is_noticed(tmp_path: Path) -> None:
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from scaled import scaled; print(scaled(1.0))"
+    (tmp_path / "scaled.py").write_text(
+        "from bundle3d.pipelines.rendering.kernels import kernel\nfrom factor import FACTOR\n\n\n"
+        "@kernel\ndef scaled(value):\n    return FACTOR * value\n"
+    )
+    for factor in (2.0, 3.0):
+        (tmp_path / "factor.py").write_text(f"FACTOR = {factor}  # {'.' * int(factor)}\n")
+        assert float(run_python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache"))) == factor
 
 
 def test_without_numba_everything_still_renders() -> None:
