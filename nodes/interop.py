@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import cached_property
+from io import BufferedIOBase, BytesIO
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,32 @@ class _Source:
     def holds(self, core: Any, names: Sequence[str] = ALL_FIELDS) -> bool:
         """Whether nobody has set these fields of the core MESH since."""
         return all(getattr(core, name, None) is self.fields[name] for name in names)
+
+
+class _GlbStream(BufferedIOBase):
+    """A mesh as a readable GLB file; textures are encoded only if somebody reads, for most outputs are not connected."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self.mesh = mesh
+
+    @cached_property
+    def _data(self) -> BytesIO:
+        return BytesIO(mesh_to_bytes(self.mesh, "glb"))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._data.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._data.tell()
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._data.read(size)
 
 
 def accept(value: Any) -> list[Mesh]:
@@ -85,8 +112,8 @@ def emit(meshes: Sequence[Mesh]) -> tuple[Any, list[Any]]:
 
 
 def to_file(mesh: Mesh) -> Any:
-    """The mesh as a FILE_3D_GLB value in memory."""
-    return Types.File3D(BytesIO(mesh_to_bytes(mesh, "glb")), "glb")
+    """The mesh as a FILE_3D_GLB value in memory, encoded when it is first read."""
+    return Types.File3D(_GlbStream(mesh), "glb")
 
 
 def to_trimesh(mesh: Mesh) -> Any:

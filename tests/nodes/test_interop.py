@@ -198,6 +198,24 @@ def test_files_keep_everything(interop: Any, types: Any, tmp_path: Path) -> None
     assert stl.faces.shape == mesh.faces.shape
 
 
+def test_files_are_encoded_once_and_only_when_read(
+    interop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+
+    def counted(mesh: Mesh, format: str) -> bytes:
+        encoded.append(mesh)
+        return mesh_to_bytes(mesh, format)
+
+    monkeypatch.setattr(interop, "mesh_to_bytes", counted)
+    _, (file,) = interop.emit([rich_mesh()])
+    assert not encoded and file.format == "glb"
+    data = mesh_to_bytes(rich_mesh(), "glb")
+    assert file.get_bytes() == file.get_data().read() == file.get_source().read() == data
+    assert Path(file.save_to(str(tmp_path / "new" / "m.glb"))).read_bytes() == file.get_bytes() == data
+    assert len(encoded) == 1
+
+
 def test_trimesh_both_ways(interop: Any) -> None:
     mesh = textured()
     solid = interop.to_trimesh(mesh)
