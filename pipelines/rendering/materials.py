@@ -15,6 +15,7 @@ from .shading import Surface
 
 # Texture levels are chosen this much sharper than one texel per sample; supersampling removes what aliases.
 LEVEL_BIAS = -0.5
+TEXELS_PER_STRIP = 1 << 20  # of the first level
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,20 @@ class Texture:
 
     def _level(self, level: int) -> torch.Tensor:
         while len(self.levels) < level:
-            finer = self.levels[-1] if self.levels else self._decoded(self.image)
-            planes = finer.permute(2, 0, 1)[None]
-            size = (max(finer.shape[0] // 2, 1), max(finer.shape[1] // 2, 1))
-            self.levels.append(torch.nn.functional.interpolate(planes, size=size, mode="area")[0].permute(1, 2, 0))
+            self.levels.append(_halved(self.levels[-1]) if self.levels else self._first_level())
         return self.levels[level - 1]
+
+    def _first_level(self) -> torch.Tensor:
+        """The image decoded and halved, strip by strip because what is decoded takes twelve times the memory."""
+        height, width, channels = self.image.shape
+        rows = max(height // 2, 1)
+        strip = max(TEXELS_PER_STRIP // width, 1)
+        level = torch.empty(rows, max(width // 2, 1), channels, device=self.image.device)
+        for top in range(0, rows, strip):
+            end = min(top + strip, rows)
+            # of an odd number of rows each one of the level covers three, so strips overlap
+            level[top:end] = _halved(self._decoded(self.image[2 * top : 2 * end + height % 2]))
+        return level
 
     def _decoded(self, texels: torch.Tensor) -> torch.Tensor:
         channels = torch.arange(texels.shape[-1], device=texels.device)
@@ -95,6 +105,12 @@ class Texture:
 
     def _inside(self, place: torch.Tensor, size: int) -> torch.Tensor:
         return place.long() % size if self.repeat else place.long().clamp(0, size - 1)
+
+
+def _halved(image: torch.Tensor) -> torch.Tensor:
+    """The mean of each two by two texels of an image (H, W, C)."""
+    size = (max(image.shape[0] // 2, 1), max(image.shape[1] // 2, 1))
+    return torch.nn.functional.interpolate(image.permute(2, 0, 1)[None], size=size, mode="area")[0].permute(1, 2, 0)
 
 
 class MaterialSampler:

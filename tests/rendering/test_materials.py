@@ -6,6 +6,7 @@ import pytest
 import torch
 from bundle3d.pipelines.meshes.mesh import Material
 from bundle3d.pipelines.rendering import buffers as buffers_module
+from bundle3d.pipelines.rendering import materials
 from bundle3d.pipelines.rendering.color import srgb_to_linear
 from bundle3d.pipelines.rendering.materials import MaterialSampler, Points, Texture
 from bundle3d.pipelines.rendering.render_mesh import render_buffers, render_mesh
@@ -46,6 +47,20 @@ def test_far_away_a_texture_is_its_mean() -> None:
     texture = image(64, 64)
     found = Texture(texture, False, True, CPU).sample(torch.rand(9, 2), torch.full((9,), 8.0))
     assert torch.allclose(found, (texture.float() / 255.0).mean(dim=(0, 1)).expand(9, 3), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 32), (33, 17), (2, 5), (1, 6)])
+def test_textures_are_decoded_in_strips(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    uv, step = torch.rand(50, 2, generator=torch.Generator().manual_seed(0)), torch.full((50,), 0.1)
+    whole = Texture(image(*size), True, True, CPU).sample(uv, step)
+    monkeypatch.setattr(materials, "TEXELS_PER_STRIP", 3 * size[1])
+    decoded = []
+    original = Texture._decoded
+    monkeypatch.setattr(Texture, "_decoded", lambda self, texels: decoded.append(len(texels)) or original(self, texels))
+    strips = Texture(image(*size), True, True, CPU)
+    strips._level(1)
+    assert max(decoded) <= 7
+    assert torch.allclose(strips.sample(uv, step), whole, atol=1e-6)
 
 
 def test_alpha_is_not_taken_for_light() -> None:
