@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BufferedIOBase, BytesIO
 from typing import Any
@@ -36,9 +36,14 @@ KEPT = "bundle3d_source"
 
 @dataclass(frozen=True)
 class _Source:
-    """The meshes that a core MESH was made from, and all of its fields at that time, None where there was nothing."""
+    """The meshes that a core MESH was made from, and all of its fields at that time, None where there was nothing.
+
+    ``materials`` are those of its items. Core's MESH has one set of factors for the whole batch, textures without alpha
+    and no alpha mode; they are given back where only something else was edited.
+    """
 
     meshes: tuple[Mesh, ...]
+    materials: tuple[Material | None, ...]
     fields: dict[str, Any]
 
     def holds(self, core: Any, names: Sequence[str] = ALL_FIELDS) -> bool:
@@ -47,7 +52,7 @@ class _Source:
 
 
 class _GlbStream(BufferedIOBase):
-    """A mesh as a readable GLB file; textures are encoded only if somebody reads, for most outputs are not connected."""
+    """A mesh as a readable GLB file; its textures are encoded when somebody reads, as most outputs have no reader."""
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
@@ -154,7 +159,8 @@ def to_core(meshes: Sequence[Mesh]) -> Any:
     for name, value in fields.items():
         if name not in KNOWN_FIELDS:
             setattr(core, name, value)
-    setattr(core, KEPT, _Source(tuple(meshes), {name: getattr(core, name, None) for name in ALL_FIELDS}))
+    kept = tuple(material if mesh.materials else None for mesh, material in zip(flat, materials))
+    setattr(core, KEPT, _Source(tuple(meshes), kept, {name: getattr(core, name, None) for name in ALL_FIELDS}))
     return core
 
 
@@ -205,12 +211,24 @@ def _from_core(core: Any, index: int) -> Mesh:
 
 def _material(core: Any, index: int, textured: bool) -> tuple[Material, ...]:
     """The material of an item, or none where core says nothing about it."""
+    source = getattr(core, KEPT, None)
+    known = (
+        source.materials[index] if isinstance(source, _Source) and len(core.vertices) == len(source.meshes) else None
+    )
     images: dict[str, Any] = {}
     for name, ours in IMAGE_FIELDS.items():
         image = _tensor(core, name)
-        if image is not None and image.ndim == 4 and textured:
-            keep = 4 if name == "texture" else 3
-            images[ours] = _bytes(image[min(index, len(image) - 1), ..., :keep])
+        if image is None or image.ndim != 4 or not textured:
+            continue
+        if known is not None and source.holds(core, [name]):
+            images[ours] = getattr(known, ours)
+        else:
+            images[ours] = _bytes(image[min(index, len(image) - 1), ..., : 4 if name == "texture" else 3])
+    images = {ours: image for ours, image in images.items() if image is not None}
+    if known is not None and source.holds(core, MATERIAL_FIELDS):
+        absent = dict.fromkeys(known.textures)
+        has_occlusion = known.has_occlusion and "orm_texture" in images
+        return (replace(known, **{**absent, **images}, has_occlusion=has_occlusion),)
     values = getattr(core, "material", None)
     if isinstance(values, (list, tuple)) and values:
         values = values[min(index, len(values) - 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +58,30 @@ def test_an_edited_mesh_is_read_anew(interop: Any) -> None:
     assert torch.equal(material.orm_texture, textured().materials[0].orm_texture)
     assert (material.metallic_factor, material.roughness_factor) == (0.5, 0.25)
     assert torch.equal(again.normals, textured().normals)
+
+
+def test_an_edited_batch_keeps_the_materials_of_all_items(interop: Any) -> None:
+    leaf = Material(
+        "leaf", metallic_factor=0.1, base_color_texture=noise(4, 4, 4, 3), alpha_mode="MASK", alpha_cutoff=0.3
+    )
+    glass = Material("glass", roughness_factor=0.2, normal_scale=0.4, alpha_mode="BLEND", double_sided=False)
+    meshes = [textured(), textured().with_(materials=(leaf,)), sphere(subdivisions=1).with_(materials=(glass,))]
+    core = copy.copy(interop.to_core(meshes))
+    assert core.texture.shape[3] == 3  # core's Save GLB takes no other
+    core.vertices = core.vertices * 2
+    for again, mesh in zip(interop.accept(core), meshes):
+        before, after = mesh.materials[0], again.materials[0]
+        assert dataclasses.replace(before, **dict.fromkeys(before.textures)) == dataclasses.replace(
+            after, **dict.fromkeys(after.textures)
+        )
+        assert before.textures.keys() == after.textures.keys()
+        assert all(torch.equal(after.textures[name], image) for name, image in before.textures.items())
+    core.texture = torch.full((3, 2, 2, 3), 0.2)
+    _, painted, _ = interop.accept(core)
+    assert painted.materials[0].base_color_texture.unique().tolist() == [51]
+    assert painted.materials[0].metallic_factor == 0.1 and painted.materials[0].alpha_cutoff == 0.3
+    core.material = {"metallic_factor": 0.9}
+    assert [mesh.materials[0].metallic_factor for mesh in interop.accept(core)] == [0.9] * 3
 
 
 def test_fields_that_were_added_are_read(interop: Any) -> None:
