@@ -108,8 +108,7 @@ def remesh(
     channels = state.shape[1]
     limits = torch.stack((minimum, maximum), dim=1)
     values = torch.cat((state, limits), dim=1).numpy()
-    triangles = faces.to(torch.int32).numpy()
-    triangles = triangles.copy() if triangles is faces.numpy() else triangles
+    triangles = faces.to(torch.int32, copy=True).numpy()
     draw = torch.rand(len(faces), generator=generator).numpy()
     values, triangles = collapse(values, triangles, np.ascontiguousarray(values[:, channels]), draw)
     if len(values) < most_vertices:

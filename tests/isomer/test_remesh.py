@@ -86,17 +86,25 @@ def test_passes_keep_the_surface(backend: str, wanted: float):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_equal_seeds_give_equal_meshes_and_inputs_stay(backend: str):
+def test_equal_seeds_give_equal_meshes(backend: str):
     one, two, other = passes(backend, 0.08), passes(backend, 0.08), passes(backend, 0.08, seed=1)
     assert torch.equal(one[0], two[0])
     assert torch.equal(one[1], two[1])
     assert one[0].shape != other[0].shape or not torch.equal(one[0], other[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+@pytest.mark.parametrize("wanted", [0.03, 0.1, 0.3])
+def test_inputs_stay_as_they_are(backend: str, dtype: torch.dtype, wanted: float):
     vertices, faces = torus()
+    faces = faces.to(dtype)
     before = vertices.clone(), faces.clone()
-    length = torch.full((len(vertices),), 0.3)
-    remesh(vertices, faces, 0.5 * length, 1.5 * length, torch.Generator().manual_seed(0), backend=backend)
+    length = torch.full((len(vertices),), wanted)
+    _, result = remesh(vertices, faces, 0.5 * length, 1.5 * length, torch.Generator().manual_seed(0), backend=backend)
     assert torch.equal(vertices, before[0])
     assert torch.equal(faces, before[1])
+    assert not torch.equal(result, faces.long())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
