@@ -27,7 +27,7 @@ from .hull import visual_hull
 from .initial import sphere
 from .integrate import NormalIntegrator
 from .options import STAGE_ONE, STAGE_TWO, IsomerOptions
-from .radius import fit_distance
+from .radius import fit_scale
 from .remesh_torch import split_edges
 from .smooth import laplacian_smooth, loop_subdivide
 from .stages import ImageLoss, Loss, ReferenceStageOne, ReferenceStageTwo, descend
@@ -113,8 +113,8 @@ def _start(
     if not (is_watertight(mesh.faces) and is_manifold(mesh.faces)):
         mesh = repair(mesh)
     if options.fit_distance:
-        distance = fit_distance(mesh, views, backend=options.backend)
-        views = replace(views, rig=views.rig.at_distance(distance))
+        scale = fit_scale(mesh, views, backend=options.backend)
+        views = replace(views, rig=views.rig.scaled(scale))
     return mesh, views
 
 

@@ -35,6 +35,10 @@ class Rig:
         """The same cameras at another distance from the object."""
         return replace(self, cameras=tuple(replace(camera, distance=distance) for camera in self.cameras))
 
+    def scaled(self, factor: float) -> Rig:
+        """The same cameras with every distance multiplied by ``factor``."""
+        return replace(self, cameras=tuple(replace(c, distance=c.distance * factor) for c in self.cameras))
+
     def rotations(self) -> torch.Tensor:
         """(V, 3, 3) float32 world-to-camera rotations."""
         return torch.stack([camera.rotation() for camera in self.cameras]).float()

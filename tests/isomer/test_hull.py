@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.hull import HALF_EXTENT, visual_hull
 from bundle3d.pipelines.isomer.initial import sphere
-from bundle3d.pipelines.isomer.radius import fit_distance
+from bundle3d.pipelines.isomer.radius import fit_scale
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.rendering.rasterise import rasterise
+from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.rig import Rig, named_rig, orbit
 from bundle3d.pipelines.views.view_set import ViewSet
 
@@ -111,18 +113,25 @@ def test_progress_covers_the_grid() -> None:
     assert seen[-1] == (33, 33) and len(seen) == 5
 
 
-@pytest.mark.parametrize("distance", [3.7, 4.15, 4.5])
-def test_the_camera_distance_is_found(distance: float) -> None:
-    mesh = box((0.7, 0.9, 0.5))
-    views = views_of(mesh, named_rig("kiss3dgen").at_distance(distance))
-    assert fit_distance(mesh, views) == pytest.approx(distance, abs=0.01)
+@pytest.mark.parametrize(("name", "scale"), [("kiss3dgen", 0.822), ("kiss3dgen", 1.0), ("lrm", 0.92), ("lrm", 1.05)])
+def test_the_scale_of_the_camera_distances_is_found(name: str, scale: float) -> None:
+    mesh, rig = box((0.6, 0.6, 0.4)), named_rig(name)
+    views = replace(views_of(mesh, rig.scaled(scale)), rig=rig)
+    assert fit_scale(mesh, views) == pytest.approx(scale, abs=0.0025)
+
+
+def test_cameras_at_different_distances_scale_together() -> None:
+    mesh = box((0.6, 0.6, 0.4))
+    rig = Rig((Camera(0.0, 5.0, 4.5, fov=30.0), Camera(90.0, 5.0, 3.5, fov=30.0), Camera(180.0, distance=5.5, fov=25.0)))
+    views = replace(views_of(mesh, rig.scaled(0.9)), rig=rig)
+    assert fit_scale(mesh, views) == pytest.approx(0.9, abs=0.0025)
 
 
 def test_a_distance_is_not_searched_where_it_changes_nothing() -> None:
     mesh = box((0.7, 0.9, 0.5))
-    assert fit_distance(mesh, views_of(mesh, named_rig("cube6"))) == 4.5
+    assert fit_scale(mesh, views_of(mesh, named_rig("cube6"))) == 1.0
     with pytest.raises(Bundle3DError):
-        fit_distance(mesh, views_of(mesh, named_rig("kiss3dgen")), 4.0, 4.0)
+        fit_scale(mesh, views_of(mesh, named_rig("kiss3dgen")), 1.0, 1.0)
 
 
 def test_an_icosphere_is_round_closed_and_faces_outward() -> None:

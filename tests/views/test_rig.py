@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.rig import NAMED_RIGS, Rig, named_rig, orbit
 
 
@@ -46,6 +47,12 @@ def test_moving_a_rig_keeps_its_directions() -> None:
     moved = rig.at_distance(5.0)
     assert torch.allclose(moved.rotations(), rig.rotations())
     assert torch.allclose(moved.eyes().norm(dim=-1), torch.full((6,), 5.0))
+
+
+def test_scaling_a_rig_keeps_the_ratio_of_its_distances() -> None:
+    rig = Rig((Camera(0.0, distance=4.0, fov=30.0), Camera(90.0, distance=3.0, fov=30.0)))
+    assert [camera.distance for camera in rig.scaled(0.5)] == [2.0, 1.5]
+    assert torch.equal(rig.scaled(0.5).rotations(), rig.rotations())
 
 
 def test_empty_and_unknown_rigs_are_refused() -> None:
