@@ -291,7 +291,7 @@ def test(comfyui: Path) -> int:
             "-n",
             workers,
             "--dist",
-            "loadgroup",
+            "loadfile",
         ],
     }
     failed = []

@@ -10,12 +10,6 @@ pytest_plugins = ["bundle3d.tests.support.server", "bundle3d.tests.support.brows
 torch.set_num_threads(1)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests of the server share one worker, so that one server and one browser serve them all."""
-    if "comfyui" in getattr(item, "fixturenames", ()):
-        item.add_marker(pytest.mark.xdist_group("comfyui"))
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The group of the server comes first, because it takes longest."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """Tests of the server come first, because they take longest."""
+    items.sort(key=lambda item: "comfyui" not in getattr(item, "fixturenames", ()))
