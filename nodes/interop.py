@@ -220,12 +220,12 @@ def _material(core: Any, index: int, textured: bool) -> tuple[Material, ...]:
         image = _tensor(core, name)
         if image is None or image.ndim != 4 or not textured:
             continue
-        if known is not None and source.holds(core, [name]):
+        if known is not None and source is not None and source.holds(core, [name]):
             images[ours] = getattr(known, ours)
         else:
             images[ours] = _bytes(image[min(index, len(image) - 1), ..., : 4 if name == "texture" else 3])
     images = {ours: image for ours, image in images.items() if image is not None}
-    if known is not None and source.holds(core, MATERIAL_FIELDS):
+    if known is not None and source is not None and source.holds(core, MATERIAL_FIELDS):
         absent = dict.fromkeys(known.textures)
         has_occlusion = known.has_occlusion and "orm_texture" in images
         return (replace(known, **{**absent, **images}, has_occlusion=has_occlusion),)
