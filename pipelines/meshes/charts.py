@@ -17,6 +17,7 @@ AXES = np.concatenate((np.eye(3), -np.eye(3)))
 # Right-handed image axes (s, t) of every projection direction: s x t points along it, so charts are never mirrored.
 SIDEWAYS = np.array([[0, 0, -1], [1, 0, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [-1, 0, 0]], dtype=np.float64)
 UPWARD = np.cross(AXES, SIDEWAYS)
+LAYERS = 64  # of one chart above each other that are told apart
 STEEPEST = 0.25  # smallest cosine between a face and its projection; a quarter of the texels are left at worst
 
 
@@ -54,13 +55,35 @@ def box_charts(vertices: torch.Tensor, faces: torch.Tensor, welded: torch.Tensor
     labels = _merge_small(_axis_labels(normals, areas, neighbours), normals, areas, neighbours)
     chart = _connected(labels, neighbours)
     texel = np.sqrt(areas.sum() / max(texels, 1) ** 2)
-    for _ in range(6):
-        charts = _flatten(vertices, faces, labels, chart)
-        hidden = _hidden_faces(charts, (corners.mean(1) * AXES[labels]).sum(1), texel)
-        if not hidden.any():
-            break
-        chart = _connected(chart * 2 + hidden, neighbours)
-    return charts
+    height = (corners.mean(1) * AXES[labels]).sum(1)
+    chart = _separated(vertices, faces, labels, chart, height, texel, neighbours)
+    return _flatten(vertices, faces, labels, chart)
+
+
+def _separated(
+    vertices: torch.Tensor,
+    faces: torch.Tensor,
+    labels: Array,
+    chart: Array,
+    height: Array,
+    texel: float,
+    neighbours: Array,
+) -> Array:
+    """(M,) charts, split until no face hides another of its chart; ``height`` (M,) grows toward the viewer."""
+    suspects = np.arange(len(chart))
+    for _ in range(LAYERS):
+        _, own = np.unique(chart[suspects], return_inverse=True)
+        part = _flatten(vertices, faces[torch.from_numpy(suspects).to(faces.device)], labels[suspects], own)
+        hidden = suspects[_hidden_faces(part, height[suspects], texel)]
+        if len(hidden) == 0:
+            return chart
+        suspects = np.nonzero(np.isin(chart, chart[hidden]))[0]
+        behind = np.zeros_like(chart)
+        behind[hidden] = 1
+        chart = _connected(chart * 2 + behind, neighbours)
+    # beyond that many layers every face goes alone, which ends it
+    chart[suspects] = chart.max() + 1 + np.arange(len(suspects))
+    return np.unique(chart, return_inverse=True)[1]
 
 
 def _normals(corners: Array) -> tuple[Array, Array]:

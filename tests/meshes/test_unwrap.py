@@ -35,6 +35,16 @@ def spiral(turns: float = 2.5, columns: int = 200) -> Mesh:
     return Mesh(vertices=vertices, faces=faces)
 
 
+def ramp(turns: int, steps: int = 24) -> Mesh:
+    """A spiral ramp: as many layers as turns, which all look up and are joined."""
+    angle = torch.linspace(0, turns * 2 * torch.pi, turns * steps + 1)
+    height = angle * 0.03
+    inner, outer = (torch.stack((r * torch.cos(angle), height, r * torch.sin(angle)), 1) for r in (0.3, 1.0))
+    a, b = torch.arange(turns * steps), torch.arange(turns * steps) + turns * steps + 1
+    faces = torch.cat((torch.stack((a, b, a + 1), 1), torch.stack((a + 1, b, b + 1), 1)))
+    return Mesh(vertices=torch.cat((inner, outer)), faces=faces)
+
+
 def areas(points: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """(M,) signed areas in the plane."""
     a, b, c = (points[faces[:, i]].double() for i in range(3))
@@ -103,6 +113,12 @@ def test_flat_faces_do_no_harm() -> None:
     faces = torch.cat((mesh.faces, torch.tensor([[0, 1, 1], [0, 0, 0]])))
     flat, _ = unwrap(mesh.with_(faces=faces), 128)
     assert flat.faces.shape == faces.shape and bool(torch.isfinite(flat.uv).all())
+
+
+@pytest.mark.parametrize("turns", [7, 12, 80])
+def test_many_layers_above_each_other_do_not_overlap(turns: int) -> None:
+    flat, _ = unwrap(ramp(turns), 512, 1)
+    assert uv_overlap(flat.uv, flat.faces, 1024).share < 1e-3
 
 
 def test_refusals() -> None:
