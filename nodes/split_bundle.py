@@ -5,12 +5,18 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.progress import Progress
 from ..pipelines.views.bundle import split_bundle
 from ..pipelines.views.normals import encode_normals
-from .batch import paired
+from ..pipelines.views.rig import Rig
+from ..pipelines.views.view_set import ViewSet
+from .batch import map_batch, paired
 from .compute import as_output
 from .rigs import chosen_rig, rig_inputs
 from .sockets import ViewBatch, Views
+
+# An image, and the rig that saw it with its place in the world.
+Placed = tuple[torch.Tensor, tuple[Rig, torch.Tensor]]
 
 
 class Bundle3D_SplitBundle(io.ComfyNode):
@@ -74,7 +80,12 @@ class Bundle3D_SplitBundle(io.ComfyNode):
             (image, source or known)
             for image, source in paired(bundle.unbind(0), sources, "bundles and views like them")
         ]
-        items = tuple(split_bundle(image[..., :3].cpu(), source[0], soft_mask) for image, source in placed)
+
+        def split(item: Placed, setting: None, progress: Progress) -> ViewSet:
+            image, (cameras, _) = item
+            return split_bundle(image[..., :3].cpu(), cameras, soft_mask, progress)
+
+        items = tuple(map_batch(placed, split, [None], "use smaller tiles"))
         colors = [encode_normals(v.normal, v.rig) * v.mask[..., None] + 1.0 - v.mask[..., None] for v in items]
         return io.NodeOutput(
             ViewBatch(items, tuple(transform for _, (_, transform) in placed)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import Bundle3DError
+from ..progress import Progress, silent
 from .masks import soften_mask, unmix_white
 from .normals import decode_normals, encode_normals, mask_from_normals
 from .rig import Rig, named_rig
@@ -66,12 +67,34 @@ class BundleLayout:
         return tiles.transpose(1, 2).reshape(*self.size, tiles.shape[-1])
 
 
-def split_bundle(image: torch.Tensor, rig: Rig | None = None, soft: bool = True) -> ViewSet:
-    """The views in a bundle ``image`` (H, W, 3) in [0, 1] that was seen by ``rig`` (absent: kiss3dgen).
+def decode_normal_tiles(
+    colors: torch.Tensor, rgb: torch.Tensor, rig: Rig, soft: bool = True, progress: Progress = silent
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """World normals (V, H, W, 3) and coverage (V, H, W) of encoded ``colors`` (V, H, W, 3) that lie on white.
 
     The mask comes from the length of the normals (spec 1.4). With ``soft`` it holds, at the rim of an antialiased
-    image, the share of each pixel that the object covers, and normals are decoded free of the white that was mixed in;
-    a hard-edged image keeps its mask of 0 and 1 either way. Coordinates are decoded from (p + 1) / 2.
+    image, the share of each pixel that the object covers, which ``rgb`` (V, H, W, 3) helps to tell, and normals are
+    decoded free of the white that was mixed in; a hard-edged image keeps its mask of 0 and 1 either way. Normals are
+    zero where the mask is. One view is worked on at a time.
+    """
+    normal, mask = colors.new_empty(colors.shape), colors.new_empty(colors.shape[:3])
+    for index, camera in enumerate(rig):
+        view = slice(index, index + 1)
+        covered = mask_from_normals(colors[view])
+        if soft:
+            covered = soften_mask(covered, rgb[view], colors[view])
+        decoded = decode_normals(unmix_white(colors[view], covered), Rig((camera,)))
+        normal[view], mask[view] = decoded * (covered > 0.0)[..., None], covered
+        progress(index + 1, len(rig))
+    return normal, mask
+
+
+def split_bundle(
+    image: torch.Tensor, rig: Rig | None = None, soft: bool = True, progress: Progress = silent
+) -> ViewSet:
+    """The views in a bundle ``image`` (H, W, 3) in [0, 1] that was seen by ``rig`` (absent: kiss3dgen).
+
+    Normals and masks are those of ``decode_normal_tiles``. Coordinates are decoded from (p + 1) / 2.
 
     Raises Bundle3DError for other sizes and for values that are not finite.
     """
@@ -84,13 +107,11 @@ def split_bundle(image: torch.Tensor, rig: Rig | None = None, soft: bool = True)
             "Expected finite pixel values, but some are NaN or infinite; check where the image is made."
         )
     tiles = layout.split(image.float().clamp(0.0, 1.0))
-    rgb, colors = tiles[0].contiguous(), tiles[1].contiguous()
-    mask = mask_from_normals(colors)
-    if soft:
-        mask = soften_mask(mask, rgb, colors)
-    covered = (mask > 0.0)[..., None]
-    normal = decode_normals(unmix_white(colors, mask), rig) * covered
-    coord = (2.0 * unmix_white(tiles[COORD_ROW], mask) - 1.0) * covered if layout.rows > COORD_ROW else None
+    rgb = tiles[0].contiguous()
+    normal, mask = decode_normal_tiles(tiles[1], rgb, rig, soft, progress)
+    coord = None
+    if layout.rows > COORD_ROW:
+        coord = (2.0 * unmix_white(tiles[COORD_ROW], mask) - 1.0) * (mask > 0.0)[..., None]
     return ViewSet(rgb, normal, mask, rig, coord)
 
 

@@ -31,6 +31,14 @@ def test_split_gives_the_tiles_in_order(run: Run) -> None:
     assert (normal[2] - image[0, 64:, 128:192]).abs().max() < 2.5 / 255
 
 
+def test_splitting_can_be_cancelled(run: Run) -> None:
+    from comfy import model_management
+
+    model_management.interrupt_current_processing(True)
+    with pytest.raises(model_management.InterruptProcessingException):
+        run("Bundle3D_SplitBundle", bundle=bundle(4))
+
+
 def test_join_inverts_split(run: Run) -> None:
     image = bundle(6)
     views = run("Bundle3D_SplitBundle", bundle=image).args[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bundle3d.pipelines.views import bundle
 from bundle3d.pipelines.views.bundle import join_bundle, split_bundle
 from bundle3d.pipelines.views.masks import mask_from_rgb, soften_mask, unmix_white
 from bundle3d.pipelines.views.rig import named_rig
@@ -28,6 +29,15 @@ def test_coverage_of_an_antialiased_bundle_is_found(sphere: ViewSet) -> None:
     assert float(soft[rim].abs().mean()) < 0.02 < 0.25 < float(hard[rim].abs().mean())
     assert abs(float(soft[rim].mean())) < 0.01
     assert float(soft[~rim].abs().max()) < 0.06
+
+
+def test_one_view_is_softened_at_a_time(sphere: ViewSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes, told = [], []
+    original = bundle.soften_mask
+    monkeypatch.setattr(bundle, "soften_mask", lambda mask, *rest: shapes.append(len(mask)) or original(mask, *rest))
+    split_bundle(join_bundle(sphere), progress=lambda done, total, preview=None: told.append((done, total)))
+    assert shapes == [1] * 4
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_normals_at_the_rim_are_freed_of_the_white(sphere: ViewSet) -> None:
