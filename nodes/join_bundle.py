@@ -8,8 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
-from ..pipelines.views.bundle import join_bundle
-from ..pipelines.views.normals import decode_normals, mask_from_normals
+from ..pipelines.views.bundle import decode_normal_tiles, join_bundle
 from ..pipelines.views.rig import Rig
 from ..pipelines.views.view_set import ViewSet
 from .compute import as_output
@@ -106,9 +105,9 @@ def _replaced(
         base = _resized(base, first.shape[1], first.shape[2])
     if base is None:
         assert rgb is not None and normal is not None
-        base = ViewSet(rgb, decode_normals(normal, rig), mask_from_normals(normal), rig)
+        base = ViewSet(rgb, *decode_normal_tiles(normal, rgb, rig), rig)
     elif normal is not None:
-        base = replace(base, normal=decode_normals(normal, base.rig))
+        base = replace(base, normal=decode_normal_tiles(normal, base.rgb if rgb is None else rgb, base.rig)[0])
     covered = base.mask if mask is None else mask
     rgb = base.rgb if rgb is None else rgb
     return replace(base, rgb=rgb, mask=covered, normal=base.normal * (covered > 0.0)[..., None])

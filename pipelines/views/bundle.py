@@ -75,8 +75,13 @@ def decode_normal_tiles(
     The mask comes from the length of the normals (spec 1.4). With ``soft`` it holds, at the rim of an antialiased
     image, the share of each pixel that the object covers, which ``rgb`` (V, H, W, 3) helps to tell, and normals are
     decoded free of the white that was mixed in; a hard-edged image keeps its mask of 0 and 1 either way. Normals are
-    zero where the mask is. One view is worked on at a time.
+    zero where the mask is. One view is worked on at a time. Raises Bundle3DError where the sizes differ.
     """
+    if colors.shape != rgb.shape:
+        raise Bundle3DError(
+            f"Expected RGB and normal images of one size, but got {tuple(rgb.shape)} and {tuple(colors.shape)}; give "
+            "every view the same size."
+        )
     normal, mask = colors.new_empty(colors.shape), colors.new_empty(colors.shape[:3])
     for index, camera in enumerate(rig):
         view = slice(index, index + 1)

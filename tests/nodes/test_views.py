@@ -54,6 +54,18 @@ def test_join_takes_separate_images(run: Run) -> None:
     assert views.items[0].rig.name == "kiss3dgen"
 
 
+def test_join_reads_antialiased_images_as_split_does(run: Run) -> None:
+    image = torch.nn.functional.avg_pool2d(bundle(5, 256).movedim(-1, 1), 4).movedim(1, -1)
+    views, *_ = run("Bundle3D_SplitBundle", bundle=image).args
+    tiles = image.reshape(2, 64, 4, 64, 3).transpose(1, 2)
+    _, joined = run("Bundle3D_JoinBundle", rgb=tiles[0], normal=tiles[1]).args
+    assert float(((views.items[0].mask > 0) & (views.items[0].mask < 1)).float().mean()) > 0.0
+    assert torch.equal(joined.items[0].mask, views.items[0].mask)
+    assert torch.equal(joined.items[0].normal, views.items[0].normal)
+    _, replaced = run("Bundle3D_JoinBundle", views=views, normal=tiles[1]).args
+    assert torch.equal(replaced.items[0].normal, views.items[0].normal)
+
+
 def test_join_brings_the_other_images_to_the_size_of_upscaled_ones(run: Run) -> None:
     views, rgb, _, _ = run("Bundle3D_SplitBundle", bundle=bundle(3)).args
     large = rgb.repeat_interleave(2, 1).repeat_interleave(2, 2)
@@ -101,5 +113,7 @@ def test_other_sizes_are_refused_in_one_sentence(run: Run, shape: tuple[int, ...
 def test_join_refuses_images_that_do_not_fit_the_rig(run: Run) -> None:
     with pytest.raises(Bundle3DError, match="4 images for each"):
         run("Bundle3D_JoinBundle", rgb=torch.ones(5, 8, 8, 3), normal=torch.ones(5, 8, 8, 3))
+    with pytest.raises(Bundle3DError, match="one size"):
+        run("Bundle3D_JoinBundle", rgb=torch.ones(4, 8, 8, 3), normal=torch.ones(4, 9, 9, 3))
     with pytest.raises(Bundle3DError, match="connect"):
         run("Bundle3D_JoinBundle", rgb=torch.ones(4, 8, 8, 3))
