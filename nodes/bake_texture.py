@@ -131,16 +131,15 @@ class Bundle3D_BakeTexture(io.ComfyNode):
         baked = map_batch(pairs, bake, sizes, "lower resolution or target_faces")
         return io.NodeOutput(
             *interop.emit(baked),
-            _images([item.materials[0].base_color_texture for item in baked]),
-            _images([item.materials[0].normal_texture for item in baked]),
+            as_output(interop.image_batch([item.materials[0].base_color_texture for item in baked])),
+            as_output(interop.image_batch([_normal_texture(item) for item in baked])),
         )
 
 
-def _images(textures: list[torch.Tensor | None]) -> torch.Tensor:
-    """uint8 textures (H, W, 3) as an IMAGE; where there is none, a pixel that stands for a flat surface."""
-    flat = torch.tensor((128, 128, 255), dtype=torch.uint8).reshape(1, 1, 3)
-    pixels = [flat if texture is None else texture[..., :3].cpu() for texture in textures]
-    return as_output(torch.stack(pixels).float() / 255.0)
+def _normal_texture(mesh: Mesh) -> torch.Tensor:
+    """The normal map of a baked mesh; where there is none, a pixel that stands for a flat surface."""
+    texture = mesh.materials[0].normal_texture
+    return torch.tensor((128, 128, 255), dtype=torch.uint8).reshape(1, 1, 3) if texture is None else texture
 
 
 NODES = [Bundle3D_BakeTexture]

@@ -147,7 +147,7 @@ def to_core(meshes: Sequence[Mesh]) -> Any:
     for name, ours in IMAGE_FIELDS.items():
         images = [None if mesh.uv is None else getattr(m, ours) for mesh, m in zip(flat, materials)]
         if any(image is not None for image in images):
-            fields[name] = _image_batch(images)
+            fields[name] = image_batch(images)
     fields["unlit"] = all(material.unlit for material in materials)
     fields["occlusion_in_mr"] = any(material.has_occlusion for material in materials)
     if any(mesh.materials for mesh in flat):
@@ -305,7 +305,7 @@ def _completed(values: list[torch.Tensor | None], meshes: Sequence[Mesh], name: 
     return result
 
 
-def _image_batch(images: list[torch.Tensor | None]) -> torch.Tensor:
+def image_batch(images: list[torch.Tensor | None]) -> torch.Tensor:
     """(B, H, W, 3) float in 0..1 of uint8 textures, scaled to the largest; white where there is none."""
     present = [image for image in images if image is not None]
     height, width = (max(image.shape[axis] for image in present) for axis in (0, 1))

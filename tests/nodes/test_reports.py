@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 import torch
 from bundle3d.nodes.frames import in_frame
+from bundle3d.nodes.sockets import ViewBatch
 from bundle3d.nodes.viewer_data import RANGE
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.meshes.mesh import Mesh
+from bundle3d.pipelines.views.view_set import ViewSet
 from PIL import Image
 
 from .test_meshes import box, core_mesh
@@ -69,6 +72,25 @@ def test_bake_gives_textures_and_one_material(run: Run) -> None:
         "Bundle3D_BakeTexture", mesh=core_mesh(box()), views=painted, resolution="512", target_faces=0, normal_map=False
     )[3]
     assert flat.shape == (1, 1, 1, 3)
+
+
+def test_textures_of_several_sizes_become_one_batch(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bundle3d.nodes import bake_texture
+
+    bake, tried = bake_texture.bake_views, []
+
+    def short_of_memory(mesh: Mesh, views: ViewSet, resolution: int, *rest: Any) -> Mesh:
+        tried.append(resolution)
+        if len(tried) == 2:
+            raise MemoryError
+        return bake(mesh, views, resolution, *rest)
+
+    monkeypatch.setattr(bake_texture, "bake_views", short_of_memory)
+    _, views, _ = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=128).args
+    twice = ViewBatch(views.items * 2, views.transforms * 2)
+    output = run("Bundle3D_BakeTexture", mesh=core_mesh(box()), views=twice, resolution="512", target_faces=0).args
+    assert tried == [512, 512, 256]
+    assert output[2].shape == output[3].shape == (2, 512, 512, 3)
 
 
 def test_bake_finds_a_mesh_that_stands_elsewhere(run: Run) -> None:
