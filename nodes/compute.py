@@ -59,7 +59,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a computation failed for want of memory, on an accelerator or in RAM."""
     if isinstance(error, MemoryError) or model_management.is_oom(error):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    # torch's words for RAM: its allocator's name, then what follows it on POSIX systems and on Windows
+    signs = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def within_memory(attempt: Callable[[Setting], Result], settings: Sequence[Setting], advice: str) -> Result:
@@ -75,4 +77,5 @@ def within_memory(attempt: Callable[[Setting], Result], settings: Sequence[Setti
                 raise
             logger.warning("Bundle3D: out of memory with %s", setting)
         model_management.soft_empty_cache()
-    raise Bundle3DError(f"Expected the work to fit into memory, but it did not even with {settings[-1]}; {advice}.")
+    least = "" if settings[-1] is None else f" even with {settings[-1]}"
+    raise Bundle3DError(f"Expected the work to fit into memory, but it did not{least}; {advice}.")

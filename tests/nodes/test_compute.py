@@ -69,6 +69,8 @@ def test_less_is_tried_when_memory_runs_out() -> None:
     assert within_memory(attempt, [100, 50, 10, 5], "") == 10
     with pytest.raises(Bundle3DError, match=r"even with 50; lower the size\.$"):
         within_memory(attempt, [100, 50], "lower the size")
+    with pytest.raises(Bundle3DError, match=r"but it did not; use less\.$"):
+        within_memory(lambda setting: attempt(100), [None], "use less")
 
 
 def test_other_errors_pass_through() -> None:
@@ -83,6 +85,24 @@ def test_a_refused_allocation_counts_as_out_of_memory() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+        "allocate 8 bytes. Error code 12 (Cannot allocate memory)",
+        "[enforce fail at alloc_cpu.cpp:116] data. DefaultCPUAllocator: not enough memory: you tried to allocate 8 "
+        "bytes.",
+        "not enough memory: you tried to allocate 8 bytes.",
+    ],
+)
+def test_refusals_of_every_system_count(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))
+    assert not is_out_of_memory(ValueError(message))
+
+
+def test_other_failures_do_not_count() -> None:
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
 
 
