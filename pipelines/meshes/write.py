@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ def write_mesh(
     """Writes the mesh and returns the files: one, or OBJ, MTL and textures side by side.
 
     GLB keeps everything; OBJ loses alpha mode, tangents and colour alpha; PLY keeps geometry, UVs and 8-bit colours;
-    STL geometry only. Existing files are replaced; a failure leaves nothing behind. Raises Bundle3DError as
-    `mesh_to_bytes`, and where the folder cannot be written.
+    STL geometry only. Existing files are replaced once all new ones are written; a failure before leaves everything as
+    it was. Raises Bundle3DError as `mesh_to_bytes`, and where the folder cannot be written.
     """
     target = Path(path)
     kind = _known(format or target.suffix)
@@ -47,20 +47,23 @@ def write_mesh(
         files[target] = files.pop(target.with_name(f"{_safe_stem(target)}.obj"))
     else:
         files = {target: mesh_to_bytes(mesh, kind, extras)}
-    written: list[Path] = []
+    temporaries: dict[Path, Path] = {}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            _replace(name, data)
-            written.append(name)
+            temporaries[name] = _new_file(target.parent)
+            temporaries[name].write_bytes(data)
+        for name, temporary in temporaries.items():
+            os.replace(temporary, name)
     except OSError as error:
-        for name in written:
-            name.unlink(missing_ok=True)
         raise Bundle3DError(
             f"Expected a folder to write {target.name!r} into, but it failed ({error.strerror}); "
             "free space or choose another folder."
         ) from error
-    return written
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+    return list(files)
 
 
 def _known(format: str) -> str:
@@ -75,20 +78,8 @@ def _safe_stem(target: Path) -> str:
     return "_".join(target.stem.split()) or "mesh"
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Writes a file under a temporary name first, so that nobody ever sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:40]}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _new_file(folder: Path) -> Path:
+    """An empty hidden file with the permissions that any new file gets, which those of `tempfile` have not."""
+    path = folder / f".bundle3d-{secrets.token_hex(8)}.part"
+    path.touch(exist_ok=False)
+    return path

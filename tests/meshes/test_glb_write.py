@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -120,3 +121,35 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(Bundle3DError, match="folder"):
         write_mesh(sphere(subdivisions=1), tmp_path / "blocked.glb")
     assert [path.name for path in tmp_path.iterdir()] == ["blocked.glb"]
+
+
+@pytest.mark.parametrize("fault", [0, 1])
+def test_a_failed_write_takes_no_older_file_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: int) -> None:
+    before = {path: path.read_bytes() for path in write_mesh(rich_mesh(), tmp_path / "m.obj")}
+    assert len(before) > 2
+    replace, calls = os.replace, []
+
+    def failing(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == fault + 1:
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(Bundle3DError, match="Input/output error"):
+        write_mesh(rich_mesh().with_(name="another"), tmp_path / "m.obj")
+    assert set(tmp_path.iterdir()) == set(before)
+    if fault == 0:
+        assert all(path.read_bytes() == data for path, data in before.items())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_writing_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plain").touch()
+
+    def refuse(mask: int) -> int:
+        raise AssertionError("the umask is one for all threads of a server")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    (path,) = write_mesh(sphere(subdivisions=1), tmp_path / "m.glb")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
