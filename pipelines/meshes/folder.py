@@ -7,15 +7,15 @@ from pathlib import Path
 from ..errors import Bundle3DError
 
 
-def inside(folder: Path, name: str) -> Path | None:
+def inside(folder: Path, name: str, start: Path | None = None) -> Path | None:
     """The regular file ``name`` in ``folder`` or below, links resolved; None where it does not exist.
 
-    Raises Bundle3DError where the name leads elsewhere.
+    The name counts from ``start``, or else from ``folder``. Raises Bundle3DError where it leads elsewhere.
     """
     clean = name.replace("\\", "/").strip()
     try:
         home = folder.resolve()
-        path = (home / clean).resolve()
+        path = ((start or folder).resolve() / clean).resolve()
         foreign = ":" in clean or "\0" in clean or not path.is_relative_to(home)
         if not foreign:
             return path if path.is_file() else None

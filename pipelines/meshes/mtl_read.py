@@ -24,22 +24,23 @@ Statements = dict[str, str]
 class MaterialLibrary:
     """Materials by name, from one or more MTL files within one folder; textures share one pixel budget."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self.folder = folder
         self.limits = limits
         self.reader = TextureReader(limits)
         self.statements: dict[str, tuple[Statements, Path]] = {}
         self.bytes = 0
         self.images: dict[Path, np.ndarray] = {}
 
-    def read(self, path: Path, folder: Path) -> None:
-        """Adds the materials of an MTL file; texture names count from ``folder``."""
+    def read(self, path: Path) -> None:
+        """Adds the materials of an MTL file; texture names count from its own folder, or from that of the OBJ."""
         data = self._load(path, "json_bytes")
         current: Statements | None = None
         for line in data.decode("utf-8", "replace").splitlines():
             keyword, _, rest = line.partition("#")[0].strip().partition(" ")
             if keyword == "newmtl":
                 current = {}
-                self.statements.setdefault(rest.strip(), (current, folder))
+                self.statements.setdefault(rest.strip(), (current, path.parent))
             elif keyword and current is not None:
                 current[keyword.lower()] = rest.strip()
 
@@ -96,7 +97,9 @@ class MaterialLibrary:
             name = name[match.end() :]
         if not name:
             return None
-        path = inside(folder, name)
+        path = inside(self.folder, name, folder)
+        if path is None and ".." not in name:
+            path = inside(self.folder, name)
         if path is None:
             log.warning("The texture %s is missing and left out.", name[:200])
             return None

@@ -54,13 +54,13 @@ def read_obj(data: bytes, folder: Path | None, limits: Limits) -> Mesh:
     part = _part(statements)
     materials: tuple[Material, ...] = ()
     if folder is not None and statements.libraries:
-        library = MaterialLibrary(limits)
+        library = MaterialLibrary(folder, limits)
         for name in statements.libraries:
             path = inside(folder, name)
             if path is None:
                 log.warning("The material library %s is missing; its materials are left out.", name)
             else:
-                library.read(path, folder)
+                library.read(path)
         materials = tuple(library.material(name) for name in statements.names)
     return assemble([part], materials, statements.name or "mesh", units_note(data[:1024]))
 

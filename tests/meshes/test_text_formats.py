@@ -57,6 +57,23 @@ def test_obj_polygons_negative_indices_and_seams() -> None:
     assert corner[1][0].tolist() == [[0, 1], [0, 1], [1, 0]]
 
 
+def test_textures_lie_beside_their_material_library(tmp_path: Path) -> None:
+    (tmp_path / "parts" / "maps").mkdir(parents=True)
+    levels = {"parts/maps/a.png": 10, "b.png": 20, "c.png": 30, "d.png": 99, "parts/d.png": 40}
+    for name, level in levels.items():
+        Image.new("RGB", (2, 2), (level,) * 3).save(tmp_path / name)
+    names = {"a": "maps/a.png", "b": "../b.png", "c": "c.png", "d": "d.png", "e": "../missing.png"}
+    library = "".join(f"newmtl {name}\nmap_Kd {path}\n" for name, path in names.items())
+    (tmp_path / "parts" / "m.mtl").write_text(library)
+    faces = "".join(f"usemtl {name}\nf 1 2 3\n" for name in names)
+    (tmp_path / "m.obj").write_text(f"mtllib parts/m.mtl\n{TRIANGLE}{faces}")
+    textures = [material.base_color_texture for material in read_mesh(tmp_path / "m.obj").materials]
+    assert [None if t is None else int(t[0, 0, 0]) for t in textures] == [10, 20, 30, 40, None]
+    (tmp_path / "parts" / "m.mtl").write_text("newmtl a\nmap_Kd ../../out.png\n")
+    with pytest.raises(Bundle3DError, match="folder of the OBJ"):
+        read_mesh(tmp_path / "m.obj")
+
+
 def test_obj_from_bytes_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m.mtl").write_text("newmtl a\nKd 1 0 0\n")
