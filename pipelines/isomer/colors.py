@@ -15,6 +15,7 @@ from ..errors import Bundle3DError
 from ..meshes.harmonic_fill import harmonic_fill, joined_at_seams
 from ..meshes.mesh import Mesh
 from ..meshes.topology import unique_edges
+from ..progress import Progress, silent
 from ..rendering.color import srgb_to_linear
 from ..rendering.view_projection import ProjectionOptions, ViewProjection
 from ..rendering.view_projection_reference import project_views_reference
@@ -41,7 +42,13 @@ class ColorOptions:
     reference_exact: bool = False
 
 
-def color_vertices(mesh: Mesh, views: ViewSet, options: ColorOptions | None = None, backend: str = "auto") -> Mesh:
+def color_vertices(
+    mesh: Mesh,
+    views: ViewSet,
+    options: ColorOptions | None = None,
+    backend: str = "auto",
+    progress: Progress = silent,
+) -> Mesh:
     """``mesh`` (in the world of the views' cameras) with linear ``colors`` (N, 3) from the views' sRGB images.
 
     Raises Bundle3DError for an empty mesh.
@@ -53,16 +60,19 @@ def color_vertices(mesh: Mesh, views: ViewSet, options: ColorOptions | None = No
     if options.reference_exact:
         color = _reference_colors(mesh, views, weights, options, backend)
     else:
-        color = _colors(mesh, views, weights, options, backend)
+        color = _colors(mesh, views, weights, options, backend, progress)
     return mesh.with_(colors=srgb_to_linear(color.clamp(0.0, 1.0)))
 
 
-def _colors(mesh: Mesh, views: ViewSet, weights: Sequence[float], options: ColorOptions, backend: str) -> torch.Tensor:
+def _colors(
+    mesh: Mesh, views: ViewSet, weights: Sequence[float], options: ColorOptions, backend: str, progress: Progress
+) -> torch.Tensor:
     projection = ProjectionOptions(view_weights=tuple(weights), power=options.power, rim=options.rim)
     project = ViewProjection(views.rgb, views.mask, views.rig, mesh, projection, backend)
     joined, ids = joined_at_seams(mesh)
     seen = project(joined.vertices, joined.vertex_normals())
-    return harmonic_fill(joined.vertices, joined.faces, seen.mean(), seen.quality / options.threshold)[ids]
+    trust = seen.quality / options.threshold
+    return harmonic_fill(joined.vertices, joined.faces, seen.mean(), trust, progress)[ids]
 
 
 def _reference_colors(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import Bundle3DError
-from ..progress import Progress, silent
+from ..progress import Progress, Stage, silent
 from ..rendering.view_projection import Projected, ProjectionOptions, ViewProjection
 from ..views.view_set import ViewSet
 from .densify import densify
@@ -25,6 +25,8 @@ CHUNK = 1 << 18  # texels looked up at once
 COMPLETION_EDGE = 0.03  # world units between the samples of the completion
 # A baked normal is believed within the first angle (cosine) of the mesh's own and dropped beyond the second.
 NEAR_COSINE, FAR_COSINE = 0.7, 0.3
+STEPS = 1000
+PREPARED, COMPLETED = 150, 400  # of the steps
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,13 @@ def bake_views(
         surface = with_tangents(surface)
     projection = ProjectionOptions(view_weights=options.view_weights, power=options.power, rim=options.rim)
     images = torch.cat((views.rgb, views.normal), dim=-1) if options.normal_map else views.rgb
+    progress(0, STEPS)
     project = ViewProjection(images, views.mask, views.rig, joined, projection, backend)
     fine = densify(surface, COMPLETION_EDGE)
     texels = rasterise_uv(fine, resolution, backend=backend)
-    color, bump = _bake(fine, texels, project, _complete(fine, project, options), options, progress)
+    progress(PREPARED, STEPS)
+    completed = _complete(fine, project, options, Stage(progress, PREPARED, COMPLETED, STEPS))
+    color, bump = _bake(fine, texels, project, completed, options, Stage(progress, COMPLETED, STEPS, STEPS))
     material = Material(
         name="baked",
         base_color_texture=pad_texture(color, texels.mask).cpu(),
@@ -82,11 +87,12 @@ def bake_views(
     return surface.with_(materials=(material,))
 
 
-def _complete(fine: Mesh, project: ViewProjection, options: BakeOptions) -> torch.Tensor:
+def _complete(fine: Mesh, project: ViewProjection, options: BakeOptions, progress: Progress) -> torch.Tensor:
     """(N, 3) sRGB colours of the vertices of ``fine``, smooth over what no view sees."""
     joined, ids = joined_at_seams(fine)
     seen = project(joined.vertices, joined.vertex_normals())
-    return harmonic_fill(joined.vertices, joined.faces, seen.mean()[:, :3], seen.quality / options.threshold)[ids]
+    trust = seen.quality / options.threshold
+    return harmonic_fill(joined.vertices, joined.faces, seen.mean()[:, :3], trust, progress)[ids]
 
 
 def _bake(

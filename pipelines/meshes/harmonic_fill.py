@@ -5,15 +5,22 @@ Source: specs/kernels.md section 5 (harmonic fill by sparse conjugate gradients)
 
 from __future__ import annotations
 
+import itertools
+import logging
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from scipy.sparse import coo_matrix, csr_matrix, diags
 from scipy.sparse.linalg import LinearOperator, cg
 from scipy.spatial import cKDTree
 
+from ..progress import Progress, silent
 from .mesh import Mesh
 from .topology import label_components, unique_edges
 from .weld import first_of_each, position_ids
+
+logger = logging.getLogger(__name__)
 
 # How strongly a barely trusted value pulls, against an edge of the mesh.
 TRUST_STRENGTH = 1.0
@@ -23,13 +30,17 @@ TOLERANCE, MOST_ITERATIONS = 1e-3, 1000
 
 
 def harmonic_fill(
-    vertices: torch.Tensor, faces: torch.Tensor, values: torch.Tensor, trust: torch.Tensor
+    vertices: torch.Tensor,
+    faces: torch.Tensor,
+    values: torch.Tensor,
+    trust: torch.Tensor,
+    progress: Progress = silent,
 ) -> torch.Tensor:
     """Values (N, C) that keep ``values`` where ``trust`` (N,) is 1 and vary as little as possible elsewhere.
 
     Between 0 and 1 trust pulls softly towards the given value. A connected part without any trusted vertex takes the
     values of the nearest trusted vertices in space. ``faces`` (M, 3) must join seams (``joined_at_seams``). Without any
-    trust the values come back unchanged.
+    trust the values come back unchanged. ``progress`` is called in every step of the solver, which may end early.
     """
     sure = (trust >= 1.0).cpu().numpy()
     soft = trust.clamp(0.0, 1.0).double().cpu().numpy()
@@ -47,7 +58,7 @@ def harmonic_fill(
     start = given[known[cKDTree(place[known]).query(place[free])[1]]]
     system, pull = _free_system(edges, weights, free, sure, given, soft)
     filled = given.copy()
-    filled[free] = _solve(system, pull, start)
+    filled[free] = _solve(system, pull, start, progress)
     return torch.from_numpy(filled).to(values)
 
 
@@ -92,11 +103,21 @@ def _free_system(
     return (diags(diagonal) - links).tocsr(), pull
 
 
-def _solve(system: csr_matrix, pull: np.ndarray, start: np.ndarray) -> np.ndarray:
+def _solve(system: csr_matrix, pull: np.ndarray, start: np.ndarray, progress: Progress) -> np.ndarray:
     inverse = 1.0 / system.diagonal()
     scale = LinearOperator(system.shape, matvec=lambda residual: inverse * residual)
-    columns = [
-        cg(system, pull[:, c], x0=start[:, c], rtol=TOLERANCE, maxiter=MOST_ITERATIONS, M=scale)[0]
-        for c in range(pull.shape[1])
-    ]
-    return np.stack(columns, axis=1)
+    filled, unsolved = np.empty_like(pull), 0
+    for channel in range(pull.shape[1]):
+        steps = itertools.count(channel * MOST_ITERATIONS + 1)
+
+        def report(current: np.ndarray, steps: Iterator[int] = steps) -> None:
+            progress(next(steps), pull.shape[1] * MOST_ITERATIONS)
+
+        right, guess = pull[:, channel], start[:, channel]
+        filled[:, channel], failure = cg(
+            system, right, x0=guess, rtol=TOLERANCE, maxiter=MOST_ITERATIONS, M=scale, callback=report
+        )
+        unsolved += failure != 0
+    if unsolved:
+        logger.warning("Bundle3D: %d of %d channels of unseen places may not be smooth", unsolved, pull.shape[1])
+    return filled

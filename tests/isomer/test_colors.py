@@ -5,6 +5,7 @@ import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.colors import ColorOptions, color_vertices, complete_by_averaging
 from bundle3d.pipelines.isomer.initial import sphere
+from bundle3d.pipelines.meshes import harmonic_fill as harmonic_fill_module
 from bundle3d.pipelines.meshes.harmonic_fill import harmonic_fill
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.rendering.color import srgb_to_linear
@@ -89,6 +90,35 @@ def test_a_harmonic_fill_is_linear_along_a_strip() -> None:
     assert torch.allclose(filled[:, 0], vertices[:, 0] / 10.0, atol=0.06)
     assert torch.equal(filled[trust > 0], values[trust > 0])
     assert torch.equal(harmonic_fill(vertices, faces, values, torch.zeros(22)), values)
+
+
+def test_a_fill_tells_its_steps_and_when_it_ends_early(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mesh = sphere(0.8, 3)
+    trust = torch.zeros(mesh.vertices.shape[0])
+    trust[:2] = 1.0
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int, preview: object = None) -> None:
+        told.append((done, total))
+
+    harmonic_fill(mesh.vertices, mesh.faces, mesh.vertices, trust, progress)
+    assert told == sorted(told) and told[0] == (1, 3000) and told[-1][0] > 2000
+    assert not caplog.records
+    monkeypatch.setattr(harmonic_fill_module, "MOST_ITERATIONS", 3)
+    harmonic_fill(mesh.vertices, mesh.faces, mesh.vertices, trust)
+    assert len(caplog.records) == 1
+
+
+def test_a_fill_can_be_cancelled() -> None:
+    mesh = sphere(0.8, 3)
+
+    def cancel(done: int, total: int, preview: object = None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        harmonic_fill(mesh.vertices, mesh.faces, mesh.vertices, (mesh.vertices[:, 1] > 0.7).float(), cancel)
 
 
 def test_averaging_reaches_everything_that_is_connected() -> None:
