@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from ..errors import Bundle3DError
-from ..rendering.rasterise import rasterise
+from ..rendering.rasterise import rasterise, visible_faces
 from .mesh import Mesh
 
 
@@ -155,9 +155,8 @@ def uv_overlap(uv: torch.Tensor, faces: torch.Tensor, resolution: int, backend: 
     corners = uv.to(torch.float32).index_select(0, faces.reshape(-1))
     order = torch.linspace(-0.9, 0.9, count, device=uv.device).repeat_interleave(3) if count else corners[:, 0]
     single = torch.arange(count * 3, device=uv.device).reshape(count, 3)
-    # one after the other: a texture of fragments is large
     low, high = (
-        rasterise(uv_to_clip(corners, depth)[None], single, resolution, resolution, backend=backend).face[0]
+        visible_faces(uv_to_clip(corners, depth)[None], single, resolution, resolution, backend=backend)[0]
         for depth in (order, -order)
     )
     shared = low != high

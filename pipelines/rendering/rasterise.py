@@ -8,8 +8,8 @@ import torch
 
 from ..errors import Bundle3DError
 from .kernels import lacks_float64, resolve_backend
-from .rasterise_numba import rasterise_numba
-from .rasterise_torch import rasterise_torch
+from .rasterise_numba import rasterise_numba, visible_numba
+from .rasterise_torch import rasterise_torch, visible_torch
 from .screen import to_screen
 
 LARGEST_SIZE = 16384
@@ -83,3 +83,18 @@ def rasterise(
     faces = faces.long()
     screen = to_screen(clip, faces, height, width, "torch")
     return Fragments(*rasterise_torch(clip, faces, screen, height, width, front))
+
+
+@torch.no_grad()
+def visible_faces(
+    clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, backend: str = "auto"
+) -> torch.Tensor:
+    """Only the ``face`` (V, H, W) int32 of `rasterise`, in less time and memory."""
+    check_geometry(clip, faces, height, width)
+    if lacks_float64(clip):
+        return visible_faces(clip.cpu(), faces.cpu(), height, width, backend).to(clip.device)
+    if resolve_backend(backend, clip) == "numba":
+        clip, faces = clip.float().contiguous(), faces.int().contiguous()
+        return visible_numba(faces, to_screen(clip, faces, height, width, "numba"), height, width)
+    faces = faces.long()
+    return visible_torch(faces, to_screen(clip, faces, height, width, "torch"), height, width)[0]

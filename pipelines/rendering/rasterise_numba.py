@@ -162,3 +162,16 @@ def rasterise_numba(
 
     run_jobs(work, bands(views, height, max(8, 2 * thread_count())))
     return face, barycentric, depth
+
+
+def visible_numba(faces: torch.Tensor, screen: Screen, height: int, width: int) -> torch.Tensor:
+    """Face ids (V, H, W) alone, as `rasterise_numba`."""
+    face = torch.empty(screen.position.shape[0], height, width, dtype=torch.int32, device="cpu")
+    face_array, face_buffer = faces.numpy(), face.numpy()
+
+    def work(view: int, top: int, end: int) -> None:
+        depth_buffer = np.empty((end - top, width), np.float32)
+        fill_band(screen, face_array, view, top, depth_buffer, face_buffer[view, top:end])
+
+    run_jobs(work, bands(len(face), height, max(8, 2 * thread_count())))
+    return face

@@ -26,7 +26,22 @@ def rasterise_torch(
 
     Only what lies behind the depths and faces ``front``, both (V, H, W), is drawn.
     """
-    keys = torch.full((clip.shape[0], height * width), EMPTY, dtype=torch.int64, device=clip.device)
+    face, depth = visible_torch(faces, screen, height, width, front)
+    pixel, _, weights = covered_barycentrics(clip.double(), faces, face)
+    barycentric = torch.zeros(face.numel(), 3, device=clip.device)
+    barycentric[pixel] = weights.float()
+    return face, barycentric.reshape(*face.shape, 3), depth
+
+
+def visible_torch(
+    faces: torch.Tensor,
+    screen: Screen,
+    height: int,
+    width: int,
+    front: tuple[torch.Tensor, torch.Tensor] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Face ids and depths (V, H, W) alone, as `rasterise_torch`."""
+    keys = torch.full((screen.position.shape[0], height * width), EMPTY, dtype=torch.int64, device=faces.device)
     for view, buffer in enumerate(keys):
         peeled = None
         if front is not None:
@@ -36,10 +51,7 @@ def rasterise_torch(
     empty = keys == EMPTY
     face = torch.where(empty, -1, keys & 0xFFFFFFFF).int()
     depth = torch.where(empty, 1.0, _sortable(keys >> 32).int().view(torch.float32))
-    pixel, _, weights = covered_barycentrics(clip.double(), faces, face)
-    barycentric = torch.zeros(face.numel(), 3, device=clip.device)
-    barycentric[pixel] = weights.float()
-    return face, barycentric.reshape(*face.shape, 3), depth
+    return face, depth
 
 
 def _keys(depth: torch.Tensor, face: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
-from bundle3d.pipelines.rendering.rasterise import rasterise
+from bundle3d.pipelines.rendering.rasterise import rasterise, visible_faces
 from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.rig import Rig
 
@@ -153,6 +153,17 @@ def test_backends_agree(case: str) -> None:
     assert same.double().mean() >= 0.9999
     assert torch.allclose(one.depth, other.depth, atol=1e-6)
     assert torch.allclose(one.barycentric[same], other.barycentric[same], atol=1e-5)
+
+
+@each_backend
+@pytest.mark.parametrize("case", ("perspective", "soup"))
+def test_visible_faces_are_those_of_the_fragments(case: str, backend: str) -> None:
+    clip, faces = soup(3000)
+    if case == "perspective":
+        vertices, faces = bumpy(20)
+        clip = PERSPECTIVE.clip(vertices.float())
+    face = visible_faces(clip, faces, 60, 50, backend)
+    assert face.dtype == torch.int32 and torch.equal(face, rasterise(clip, faces, 60, 50, backend).face)
 
 
 @each_backend
