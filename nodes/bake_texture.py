@@ -121,7 +121,8 @@ class Bundle3D_BakeTexture(io.ComfyNode):
                 if target_faces:
                     surface = simplify(surface, target_faces)
                     progress(SIMPLIFIED, STEPS)
-                surface, _ = unwrap(surface, resolution, padding)
+                stage = Stage(progress, SIMPLIFIED, UNWRAPPED, STEPS)
+                surface, _ = unwrap(surface, resolution, padding, progress=stage)
             progress(UNWRAPPED, STEPS)
             stage = Stage(progress, UNWRAPPED, STEPS, STEPS)
             return bake_views(surface.to(device), shown.to(device), resolution, options, stage).to("cpu")

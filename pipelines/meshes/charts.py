@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..progress import Progress, silent
 from .shelves import shelf_pack
 from .texel_map import uv_overlap
 from .topology import face_neighbours, label_components, unique_keys
@@ -41,7 +42,9 @@ class Charts:
         return int(self.point_chart.max()) + 1 if len(self.point_chart) else 0
 
 
-def box_charts(vertices: torch.Tensor, faces: torch.Tensor, welded: torch.Tensor, texels: int) -> Charts:
+def box_charts(
+    vertices: torch.Tensor, faces: torch.Tensor, welded: torch.Tensor, texels: int, progress: Progress = silent
+) -> Charts:
     """Cut ``faces`` (M, 3) of ``vertices`` (N, 3) into charts along the six axes.
 
     Each face takes the axis it faces most, smoothed among neighbours; connected faces of one axis make a chart; parts
@@ -56,7 +59,7 @@ def box_charts(vertices: torch.Tensor, faces: torch.Tensor, welded: torch.Tensor
     chart = _connected(labels, neighbours)
     texel = np.sqrt(areas.sum() / max(texels, 1) ** 2)
     height = (corners.mean(1) * AXES[labels]).sum(1)
-    chart = _separated(vertices, faces, labels, chart, height, texel, neighbours)
+    chart = _separated(vertices, faces, labels, chart, height, texel, neighbours, progress)
     return _flatten(vertices, faces, labels, chart)
 
 
@@ -68,10 +71,12 @@ def _separated(
     height: Array,
     texel: float,
     neighbours: Array,
+    progress: Progress,
 ) -> Array:
     """(M,) charts, split until no face hides another of its chart; ``height`` (M,) grows toward the viewer."""
     suspects = np.arange(len(chart))
-    for _ in range(LAYERS):
+    for layer in range(LAYERS):
+        progress(layer, LAYERS)
         _, own = np.unique(chart[suspects], return_inverse=True)
         part = _flatten(vertices, faces[torch.from_numpy(suspects).to(faces.device)], labels[suspects], own)
         hidden = suspects[_hidden_faces(part, height[suspects], texel)]

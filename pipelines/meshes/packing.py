@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..errors import Bundle3DError
+from ..progress import Progress, silent
 from ..rendering.kernels import HAVE_NUMBA, kernel
 from .charts import Charts, chart_boxes
 from .topology import boundary_edges
@@ -18,6 +19,7 @@ Array = np.ndarray
 # In which order charts are placed (the sides of their boxes decide), and what an eighth of a row weighs against waste.
 STRATEGIES = (("min", 2), ("max", 2), ("prod", 8), ("min", 8))
 MANY_CHARTS = 150  # from here on only the first strategy is tried, the others gain little among small charts
+STEPS = 24  # of the search for the scale, at most
 LARGEST_GRID = 1024  # cells along the texture's side; finer placing costs time and gains less than a per cent
 
 
@@ -34,7 +36,7 @@ class Profile:
         return int(self.top.max())
 
 
-def pack(charts: Charts, resolution: int, padding: int, backend: str = "auto") -> Array:
+def pack(charts: Charts, resolution: int, padding: int, backend: str = "auto", progress: Progress = silent) -> Array:
     """(P, 2) uv in the unit square of every chart point, at one scale for all charts.
 
     Charts are turned to their tightest box, then dropped, largest first, onto the skyline of those already placed, in
@@ -68,7 +70,8 @@ def pack(charts: Charts, resolution: int, padding: int, backend: str = "auto") -
     upper = min(np.sqrt(grid * grid / max(area, 1e-30)), usable / max(side, 1e-30))
     lower, placed = 0.0, None
     scale = min(upper, np.sqrt(0.62 * usable * usable / max(area, 1e-30)))
-    for _ in range(24):
+    for step in range(STEPS):
+        progress(step, STEPS)
         result = attempt(scale)
         if result is not None:
             lower, placed = scale, result

@@ -5,19 +5,24 @@ from __future__ import annotations
 import torch
 
 from ..errors import Bundle3DError
+from ..progress import Progress, Stage, silent
 from .charts import box_charts
 from .mesh import Mesh
 from .packing import pack
 from .weld import welded_faces
 
+CUT, PACKED = 50, 100  # steps of the progress
 
-def unwrap(mesh: Mesh, resolution: int = 2048, padding: int = 4, backend: str = "auto") -> tuple[Mesh, torch.Tensor]:
+
+def unwrap(
+    mesh: Mesh, resolution: int = 2048, padding: int = 4, backend: str = "auto", progress: Progress = silent
+) -> tuple[Mesh, torch.Tensor]:
     """Give the mesh new texture coordinates whose charts do not overlap, and double the vertices at their seams.
 
     Texels are equally dense on all charts; at least ``padding`` texels of a ``resolution`` x ``resolution`` texture
     stay between two charts. Returns the mesh and, for each of its vertices (N,), the vertex it was. The old uv and the
-    tangents are replaced or dropped, faces keep their order. Raises Bundle3DError for a mesh without faces or when the
-    charts do not fit.
+    tangents are replaced or dropped, faces keep their order. ``progress`` may cancel it. Raises Bundle3DError for a
+    mesh without faces or when the charts do not fit.
     """
     if mesh.faces.shape[0] == 0:
         raise Bundle3DError("Expected a mesh with faces to unwrap, but it has none; load another mesh.")
@@ -26,8 +31,9 @@ def unwrap(mesh: Mesh, resolution: int = 2048, padding: int = 4, backend: str = 
             f"Expected a resolution of 16 to 16384 and a padding of at most an eighth of it, but got {resolution} and "
             f"{padding}; 2048 and 4 suit most meshes."
         )
-    charts = box_charts(mesh.vertices, mesh.faces, welded_faces(mesh), resolution)
-    uv = torch.from_numpy(pack(charts, resolution, padding, backend)).to(mesh.vertices)
+    charts = box_charts(mesh.vertices, mesh.faces, welded_faces(mesh), resolution, Stage(progress, 0, CUT, PACKED))
+    packed = pack(charts, resolution, padding, backend, Stage(progress, CUT, PACKED, PACKED))
+    uv = torch.from_numpy(packed).to(mesh.vertices)
     source = torch.from_numpy(charts.source_vertex).to(mesh.faces.device)
 
     def pick(values: torch.Tensor | None) -> torch.Tensor | None:

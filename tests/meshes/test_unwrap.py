@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
@@ -119,6 +121,23 @@ def test_flat_faces_do_no_harm() -> None:
 def test_many_layers_above_each_other_do_not_overlap(turns: int) -> None:
     flat, _ = unwrap(ramp(turns), 512, 1)
     assert uv_overlap(flat.uv, flat.faces, 1024).share < 1e-3
+
+
+def test_progress_grows_and_can_cancel() -> None:
+    calls: list[tuple[int, int]] = []
+
+    def cancel_at(limit: int, done: int, total: int, preview: object = None) -> None:
+        calls.append((done, total))
+        if len(calls) == limit:
+            raise InterruptedError
+
+    unwrap(ramp(8), 512, progress=partial(cancel_at, 1000))
+    assert calls == sorted(calls) and calls[0] == (0, 100) and calls[-1][0] <= 100
+    for limit in range(1, len(calls) + 1, 4):  # in the cutting as well as in the packing
+        calls.clear()
+        with pytest.raises(InterruptedError):
+            unwrap(ramp(8), 512, progress=partial(cancel_at, limit))
+        assert len(calls) == limit
 
 
 def test_refusals() -> None:
