@@ -20,7 +20,8 @@ class IsomerOptions:
     """``initial``: the surface to start from where no mesh is given, "hull" or "sphere". ``integration_steps`` bend it
     to the views' normals as a whole, ``stage_one_steps`` and ``stage_two_steps`` descend on what is rendered, coarse
     and fine. ``faces``: how many the result has, about. ``smoothing``: Laplacian iterations on the result.
-    ``fit_distance``: scale the distances of the cameras so that a given mesh fits the silhouettes. ``colors``: project vertex colours.
+    ``fit_distance``: scale the distances of the cameras so that a given mesh fits the silhouettes. ``colors``: project
+    vertex colours.
 
     ``reference_exact`` gives the released system with its flaws (specs/kiss3dgen.md 6.4, 6.5, 6.9 and B12 to B15): no
     integration, targets projected onto vertices, uncovered pixels not penalised, Loop subdivision, no face count.

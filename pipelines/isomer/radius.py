@@ -35,7 +35,9 @@ def fit_scale(
     if mesh.faces.shape[0] == 0:
         raise Bundle3DError("Expected a mesh with faces to fit the camera distances to, but it is empty.")
     if not 0.0 < low < high:
-        raise Bundle3DError(f"Expected 0 < low < high for the scale of distances, but got {low} and {high}; try 0.8 and 1.07.")
+        raise Bundle3DError(
+            f"Expected 0 < low < high for the scale of the distances, but got {low} and {high}; try 0.8 and 1.07."
+        )
     if not any(camera.is_perspective for camera in views.rig):
         return 1.0
     masks = _small_masks(views.mask)

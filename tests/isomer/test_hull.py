@@ -122,7 +122,7 @@ def test_the_scale_of_the_camera_distances_is_found(name: str, scale: float) -> 
 
 def test_cameras_at_different_distances_scale_together() -> None:
     mesh = box((0.6, 0.6, 0.4))
-    rig = Rig((Camera(0.0, 5.0, 4.5, fov=30.0), Camera(90.0, 5.0, 3.5, fov=30.0), Camera(180.0, distance=5.5, fov=25.0)))
+    rig = Rig(tuple(Camera(90.0 * i, 5.0, distance, fov=30.0) for i, distance in enumerate((4.5, 3.5, 5.5))))
     views = replace(views_of(mesh, rig.scaled(0.9)), rig=rig)
     assert fit_scale(mesh, views) == pytest.approx(0.9, abs=0.0025)
 
