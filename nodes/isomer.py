@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -190,15 +191,20 @@ def report_text(result: Reconstruction) -> str:
     lines = [
         f"{figures['faces']:,} faces, {figures['vertices']:,} vertices, {figures['components']} part(s), "
         f"{'' if figures['watertight'] else 'not '}watertight, {'' if figures['manifold'] else 'not '}manifold",
-        f"cameras at distance {figures['distance']:.3f}",
+        f"cameras at distance {_span(figures['distances'])}",
     ]
     rows = zip(figures["silhouette_iou"], figures["normal_mean"], figures["normal_median"])
     for number, (overlap, mean, median) in enumerate(rows, start=1):
-        lines.append(
-            f"View {number}: outline overlap {overlap:.4f}, normals off by {mean:.1f} degrees (mean) and {median:.1f} "
-            "(median)"
-        )
+        angles = f"normals off by {mean:.1f} degrees (mean) and {median:.1f} (median)"
+        if math.isnan(mean):
+            angles = "no normals to compare, for the mesh does not show where the object is"
+        lines.append(f"View {number}: outline overlap {overlap:.4f}, {angles}")
     return "\n".join(lines)
+
+
+def _span(distances: list[float]) -> str:
+    low, high = min(distances), max(distances)
+    return f"{low:.3f}" if low == high else f"{low:.3f} to {high:.3f}"
 
 
 NODES = [Bundle3D_IsomerReconstruct]

@@ -5,6 +5,7 @@ Source: specs/kiss3dgen.md section 6, with the fixes of section 10 unless the re
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -36,7 +37,7 @@ __all__ = ["IsomerOptions", "Reconstruction", "reconstruct"]
 
 # Share of the integration steps, edge length in world units, pixels of the views, stiffness: first coarse, then fine.
 INTEGRATION_LEVELS = ((0.7, 0.03, 256, 0.1), (0.3, 0.02, 512, 0.03))
-FLATTENING_STIFFNESS, FLATTENINGS = 0.1, 2
+FLATTENING_STIFFNESS, FLATTENINGS = 0.1, 5
 OVERLAP_SLACK = 0.002  # of the lowest silhouette IoU, that flattening may cost
 FEWER = 0.9  # share of the asked face count below which faces are cut
 FINER = 0.7  # of the edge length for the asked face count, so that rather too many faces are made than too few
@@ -55,7 +56,8 @@ class Reconstruction:
     """``mesh`` in the world of ``rig``, with linear vertex colours if asked for, and ``figures`` about it.
 
     Figures, per view where lists: silhouette_iou, normal_mean and normal_median (degrees between re-rendered and given
-    normals); and distance of the cameras, faces, vertices, components, watertight, manifold.
+    normals, NaN where a view shows nothing of the mesh); distances of the cameras; and faces, vertices, components,
+    watertight, manifold.
     """
 
     mesh: Mesh
@@ -164,19 +166,24 @@ def _flatten(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Progr
         progress(done + 1, FLATTENINGS)
         flat = Mesh(integrator.move(mesh.vertices, mesh.faces), mesh.faces)
         flat_angle, flat_overlap = _fit(flat, views)
-        if flat_angle >= angle or flat_overlap < overlap - OVERLAP_SLACK:
+        if not flat_angle < angle or flat_overlap < overlap - OVERLAP_SLACK:
             break
         mesh, angle = flat, flat_angle
     return mesh
 
 
 def _fit(mesh: Mesh, views: ViewSet) -> tuple[float, float]:
-    """Mean angle in degrees to the given normals, and the lowest silhouette IoU of the views."""
+    """Mean angle in degrees to the given normals, NaN where none are covered, and the lowest silhouette IoU."""
     with torch.no_grad():
         normals, mask = _render_normals(mesh, views.rig, *views.size)
     wanted = views.mask > 0.5
     overlap = float(silhouette_iou(mask.float(), wanted.float()).min())
-    return normal_angle_error(normals, views.normal, mask & wanted)[0], overlap
+    return _angle_error(normals, views.normal, mask & wanted)[0], overlap
+
+
+def _angle_error(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> tuple[float, float]:
+    """Mean and median angle in degrees between normals inside ``mask``; NaN where it is empty."""
+    return normal_angle_error(a, b, mask) if bool(mask.any()) else (math.nan, math.nan)
 
 
 def _edge_for(mesh: Mesh, faces: int) -> float:
@@ -242,14 +249,14 @@ def measure(mesh: Mesh, views: ViewSet) -> dict[str, object]:
         normals, mask = _render_normals(mesh, views.rig, *views.size)
         wanted = views.mask > 0.5
         errors = [
-            normal_angle_error(normals[view], views.normal[view], mask[view] & wanted[view])
+            _angle_error(normals[view], views.normal[view], mask[view] & wanted[view])
             for view in range(len(views.rig))
         ]
         return {
             "silhouette_iou": silhouette_iou(mask.float(), wanted.float()).tolist(),
             "normal_mean": [mean for mean, _ in errors],
             "normal_median": [median for _, median in errors],
-            "distance": views.rig[0].distance,
+            "distances": [camera.distance for camera in views.rig],
             "faces": len(mesh.faces),
             "vertices": len(mesh.vertices),
             "components": _components(mesh),

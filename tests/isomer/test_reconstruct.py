@@ -9,7 +9,7 @@ import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.initial import sphere
 from bundle3d.pipelines.isomer.options import IsomerOptions
-from bundle3d.pipelines.isomer.reconstruct import Reconstruction, reconstruct
+from bundle3d.pipelines.isomer.reconstruct import Reconstruction, measure, reconstruct
 from bundle3d.pipelines.meshes.topology import is_manifold, is_watertight
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.bundle import split_bundle
@@ -90,6 +90,18 @@ def test_a_given_mesh_moves_the_cameras_to_where_it_fits():
     assert float(result.mesh.vertices.norm(dim=1).mean()) == pytest.approx(0.8 * 4.0 / 4.5, rel=0.02)
     kept = reconstruct(views, IsomerOptions(**{**QUICK.__dict__, "fit_distance": False}), initial=small)
     assert kept.rig[0].distance == 4.5
+
+
+def test_a_view_that_shows_nothing_of_the_mesh_has_no_angles():
+    shape = sphere(0.5, 3)
+    views = render_views(shape, named_rig("kiss3dgen"), 64, "clay")
+    mask = views.mask.clone()
+    mask[1] = 0
+    mask[1, :4, :4] = 1
+    figures = measure(shape, ViewSet(views.rgb, views.normal, mask, views.rig))
+    assert [math.isnan(angle) for angle in figures["normal_mean"]] == [False, True, False, False]
+    assert figures["silhouette_iou"][1] == 0.0
+    assert figures["distances"] == [4.5] * 4
 
 
 def test_the_reference_runs_from_a_sphere():

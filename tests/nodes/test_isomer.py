@@ -31,6 +31,20 @@ def test_a_box_comes_out_of_its_bundle(run: Run) -> None:
     assert result.colors is not None and len(views) == 1
 
 
+def test_the_report_tells_of_views_that_the_mesh_misses() -> None:
+    from bundle3d.nodes.isomer import report_text
+    from bundle3d.pipelines.isomer.reconstruct import Reconstruction
+    from bundle3d.pipelines.views.rig import named_rig
+
+    figures = {
+        "faces": 4, "vertices": 4, "components": 1, "watertight": True, "manifold": True, "distances": [4.5, 4.0],
+        "silhouette_iou": [0.9, 0.0], "normal_mean": [5.0, float("nan")], "normal_median": [4.0, float("nan")],
+    }
+    text = report_text(Reconstruction(accept(core_mesh(box()))[0], named_rig("kiss3dgen"), figures))
+    assert "distance 4.000 to 4.500" in text and "off by 5.0 degrees" in text
+    assert "View 2: outline overlap 0.0000, no normals to compare" in text and "nan" not in text
+
+
 def test_a_batch_gives_exactly_the_single_results(run: Run) -> None:
     together = accept(run("Bundle3D_IsomerReconstruct", views=split(run, 0, 4, 3), **FEW)[0])
     for number, mesh in zip((0, 4, 3), together):
