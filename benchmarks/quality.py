@@ -35,7 +35,7 @@ from bundle3d.pipelines.meshes.report import mesh_report
 from bundle3d.pipelines.meshes.unwrap import unwrap
 from bundle3d.pipelines.metrics.geometry import chamfer, compare_meshes, match, sample_surface
 from bundle3d.pipelines.metrics.image import normal_angle_error, psnr, silhouette_iou, ssim
-from bundle3d.pipelines.rendering.render_mesh import render_buffers, render_mesh
+from bundle3d.pipelines.rendering.render_mesh import iterate_buffers, render_mesh
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.bundle import join_bundle, split_bundle
 from bundle3d.pipelines.views.camera import Camera
@@ -208,7 +208,7 @@ def _seen_and_unseen(result: Mesh, original: Mesh, placed: Mesh, rig: Rig) -> di
     points, normals = sample_surface(original, seed=1)
     there = torch.from_numpy(match(points, sample_surface(result)[0]).there)
     seen = torch.zeros(points.shape[0], dtype=torch.bool)
-    for view, camera in zip(render_buffers(placed, rig, TILE, TILE, "normal", supersample=1), rig):
+    for view, camera in zip(iterate_buffers(placed, rig, TILE, TILE, "normal", supersample=1), rig):
         shown = sample_view(view.position.permute(2, 0, 1), camera, points * SHRINK)
         seen |= (shown - points * SHRINK).norm(dim=-1) < SAME_SURFACE
     level = normals[:, 1].abs() > 0.7

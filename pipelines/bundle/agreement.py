@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from ..meshes.mesh import Mesh
 from ..metrics.image import normal_angles
-from ..rendering.render_mesh import render_buffers
+from ..rendering.render_mesh import iterate_buffers
 from ..views.hull_rays import HullRays, in_silhouettes, ray_points, sample_view
 from ..views.rig import Rig
 from ..views.view_set import ViewSet
@@ -78,5 +78,5 @@ def _thinned(chosen: torch.Tensor, most: int) -> torch.Tensor:
 
 def mesh_positions(mesh: Mesh, rig: Rig, size: int) -> torch.Tensor:
     """World positions (V, 3, S, S) of ``mesh`` as the cameras see it."""
-    buffers = render_buffers(mesh, rig, size, size, "normal", supersample=1)
+    buffers = list(iterate_buffers(mesh, rig, size, size, "normal", supersample=1))
     return torch.stack([view.position.permute(2, 0, 1) for view in buffers])

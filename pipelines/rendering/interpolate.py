@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,20 +78,37 @@ class Interpolation(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
-        values, points, corners, shown = to_numpy(*ctx.saved_tensors)
-        incoming = gradient.contiguous().numpy()
-        views, height, width = shown.shape
-
-        def work(view: int, top: int, end: int) -> tuple[int, Array, Array]:
-            to_clip, to_values = empty_gradients(points, values)
-            here, rows = shown[view, top:end].reshape(-1), incoming[view, top:end].reshape(-1, incoming.shape[-1])
-            pull_pixels(
-                points[view], corners, of_view(values, view), here, top, height, width, rows, to_clip, to_values
-            )
-            return view, to_clip, to_values
-
-        to_clip, to_values = summed_gradients(run_jobs(work, bands(views, height)), points, values)
+        to_clip, to_values = pull_bands(ctx.saved_tensors, gradient)
         return to_values, to_clip, None, None
+
+
+def pull_bands(
+    saved: tuple[torch.Tensor, ...], gradient: torch.Tensor, also: Callable[[int, Array, Array], None] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What ``gradient`` (V, H, W, C) of an interpolated image means for the clip coordinates and the attributes.
+
+    ``saved``: the tensors that Interpolation was given. ``also(view, to_clip, to_values)`` adds to a view's float64
+    sums, once for each view.
+    """
+    values, points, corners, shown = to_numpy(*saved)
+    incoming = gradient.contiguous().numpy()
+    views, height, width = shown.shape
+
+    def pull(view: int, top: int, end: int) -> tuple[int, Array, Array]:
+        # float64 because a vertex of a large face collects from very many pixels
+        to_clip, to_values = np.zeros(points.shape[-2:]), np.zeros(values.shape[-2:])
+        here, rows = shown[view, top:end].reshape(-1), incoming[view, top:end].reshape(-1, incoming.shape[-1])
+        pull_pixels(points[view], corners, of_view(values, view), here, top, height, width, rows, to_clip, to_values)
+        if top == 0 and also is not None:
+            also(view, to_clip, to_values)
+        return view, to_clip, to_values
+
+    to_clip, to_values = np.zeros(points.shape), np.zeros(values.shape)
+    for view, clip_part, values_part in run_jobs(pull, bands(views, height)):
+        to_clip[view] += clip_part
+        total = of_view(to_values, view)
+        total += values_part
+    return torch.from_numpy(to_clip.astype(np.float32)), torch.from_numpy(to_values.astype(np.float32))
 
 
 def to_numpy(*tensors: torch.Tensor) -> list[Array]:
@@ -101,20 +119,3 @@ def to_numpy(*tensors: torch.Tensor) -> list[Array]:
 def of_view(values: Array, view: int) -> Array:
     """One view's attributes (N, C), of attributes (N, C) or (V, N, C)."""
     return values if values.ndim == 2 else values[view]
-
-
-def empty_gradients(points: Array, values: Array) -> tuple[Array, Array]:
-    """One job's own sums, float64 because a vertex of a large face collects from very many pixels."""
-    return np.zeros(points.shape[-2:]), np.zeros(values.shape[-2:])
-
-
-def summed_gradients(
-    parts: list[tuple[int, Array, Array]], points: Array, values: Array
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The jobs' (view, to_clip, to_values) added in their order, float32 in the shapes of ``points`` and ``values``."""
-    to_clip, to_values = np.zeros(points.shape), np.zeros(values.shape)
-    for view, clip_part, values_part in parts:
-        to_clip[view] += clip_part
-        total = of_view(to_values, view)
-        total += values_part
-    return torch.from_numpy(to_clip.astype(np.float32)), torch.from_numpy(to_values.astype(np.float32))

@@ -10,9 +10,9 @@ from torch.autograd.function import once_differentiable
 
 from .antialias import antialias
 from .antialias_numba import blend_crossings, pull_outlines
-from .barycentrics_numba import fill_attributes, pull_pixels, pull_shares
+from .barycentrics_numba import fill_attributes, pull_shares
 from .edges import Edges, find_edges
-from .interpolate import check_attributes, empty_gradients, interpolate, of_view, summed_gradients, to_numpy
+from .interpolate import check_attributes, interpolate, of_view, pull_bands, to_numpy
 from .kernels import bands, lacks_float64, resolve_backend, run_jobs, thread_count
 from .rasterise import check_geometry, rasterise
 from .rasterise_numba import fill_band
@@ -84,25 +84,17 @@ class Rendering(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[Any, ...]:
         values, points, corners, shown = to_numpy(*ctx.saved_tensors)
         incoming = gradient.contiguous().numpy()
-        views, height, width = shown.shape
+        height, width = shown.shape[1:]
 
-        def pull(view: int, top: int, end: int) -> tuple[int, Array, Array]:
-            to_clip, to_values = empty_gradients(points, values)
-            mine, here = of_view(values, view), shown[view, top:end].reshape(-1)
-            rows = incoming[view, top:end].reshape(-1, incoming.shape[-1])
-            pull_pixels(points[view], corners, mine, here, top, height, width, rows, to_clip, to_values)
-            if top == 0:
-                pull_blend(view, mine, to_clip, to_values)
-            return view, to_clip, to_values
-
-        def pull_blend(view: int, mine: Array, to_clip: Array, to_values: Array) -> None:
+        def pull_blend(view: int, to_clip: Array, to_values: Array) -> None:
             inner, outer, ends, vertical, difference, weight, target = ctx.crossings[view]
-            here, flat = shown[view].reshape(-1), incoming[view].reshape(-1, incoming.shape[-1])
+            mine, here = of_view(values, view), shown[view].reshape(-1)
+            flat = incoming[view].reshape(-1, incoming.shape[-1])
             for pixel, factor in ((inner, weight), (outer, -weight)):
                 pull_shares(
                     points[view], corners, mine, here, pixel, target, factor, height, width, flat, to_clip, to_values
                 )
             pull_outlines(points[view], inner, outer, ends, vertical, height, width, difference, target, flat, to_clip)
 
-        to_clip, to_values = summed_gradients(run_jobs(pull, bands(views, height)), points, values)
+        to_clip, to_values = pull_bands(ctx.saved_tensors, gradient, pull_blend)
         return to_values, to_clip, None, None, None

@@ -84,19 +84,6 @@ def iterate_buffers(
         yield view
 
 
-def render_buffers(
-    mesh: Mesh,
-    rig: Rig,
-    height: int,
-    width: int,
-    mode: str = "shaded",
-    supersample: int = 2,
-    progress: Progress = silent,
-) -> list[Buffers]:
-    """All of ``iterate_buffers`` at once."""
-    return list(iterate_buffers(mesh, rig, height, width, mode, supersample, progress))
-
-
 def _preview(view: Buffers) -> torch.Tensor:
     alpha = view.alpha[..., None]
     return linear_to_srgb(view.color) * alpha + 1.0 - alpha

@@ -9,7 +9,7 @@ from bundle3d.pipelines.rendering import buffers as buffers_module
 from bundle3d.pipelines.rendering import materials
 from bundle3d.pipelines.rendering.color import srgb_to_linear
 from bundle3d.pipelines.rendering.materials import MaterialSampler, Points, Texture
-from bundle3d.pipelines.rendering.render_mesh import render_buffers, render_mesh
+from bundle3d.pipelines.rendering.render_mesh import iterate_buffers, render_mesh
 
 from .scenes import FRONT, stack, wall
 
@@ -122,10 +122,10 @@ def test_each_face_has_its_own_material() -> None:
 def test_half_transparent_blends_with_what_is_behind() -> None:
     glass = Material(base_color_factor=(1.0, 0.0, 0.0, 0.5), alpha_mode="BLEND")
     behind = Material(base_color_factor=(0.0, 0.0, 1.0, 1.0))
-    buffers = render_buffers(stack(wall(0.5, material=glass), wall(0.0, material=behind)), FRONT, 8, 8, "unlit")[0]
+    buffers = next(iterate_buffers(stack(wall(0.5, material=glass), wall(0.0, material=behind)), FRONT, 8, 8, "unlit"))
     assert buffers.color[4, 4].tolist() == pytest.approx((0.5, 0.0, 0.5))
     assert float(buffers.alpha.min()) == pytest.approx(1.0)
-    alone = render_buffers(stack(wall(0.5, material=glass)), FRONT, 8, 8, "unlit")[0]
+    alone = next(iterate_buffers(stack(wall(0.5, material=glass)), FRONT, 8, 8, "unlit"))
     assert alone.color[4, 4].tolist() == pytest.approx((1.0, 0.0, 0.0))
     assert float(alone.alpha.max()) == pytest.approx(0.5)
 
@@ -133,17 +133,17 @@ def test_half_transparent_blends_with_what_is_behind() -> None:
 def test_several_panes_add_up() -> None:
     glass = Material(base_color_factor=(1.0, 1.0, 1.0, 0.5), alpha_mode="BLEND")
     panes = stack(*(wall(depth / 4.0, material=glass) for depth in range(4)))
-    alpha = render_buffers(panes, FRONT, 4, 4, "unlit")[0].alpha
+    alpha = next(iterate_buffers(panes, FRONT, 4, 4, "unlit")).alpha
     assert float(alpha[2, 2]) == pytest.approx(1.0 - 0.5**4, abs=1e-5)
 
 
 def test_what_shows_beside_a_pane_also_shows_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
     glass = Material(base_color_factor=(1.0, 1.0, 1.0, 0.5), alpha_mode="BLEND")
     panes = stack(wall(0.5, 0.5, glass), wall(0.25, material=glass), wall(0.0, 0.25, glass))
-    alpha = render_buffers(panes, FRONT, 16, 16, "unlit")[0].alpha
+    alpha = next(iterate_buffers(panes, FRONT, 16, 16, "unlit")).alpha
     assert alpha[8, [0, 5, 8]].tolist() == pytest.approx((0.5, 0.75, 0.875), abs=1e-5)
     monkeypatch.setattr(buffers_module, "SAMPLES_PER_BAND", 16 * 4 * 3)
-    assert torch.allclose(render_buffers(panes, FRONT, 16, 16, "unlit")[0].alpha, alpha)
+    assert torch.allclose(next(iterate_buffers(panes, FRONT, 16, 16, "unlit")).alpha, alpha)
 
 
 def test_cut_outs_show_what_is_behind() -> None:
@@ -165,7 +165,7 @@ def test_opaque_materials_ignore_alpha() -> None:
 @pytest.mark.parametrize("away", [False, True])
 def test_normal_maps_tilt_toward_growing_u_and_up(away: bool) -> None:
     tilt = Material(normal_texture=solid(204, 204, 204))
-    normal = render_buffers(wall(material=tilt, away=away), FRONT, 4, 4, "normal")[0].normal[2, 2]
+    normal = next(iterate_buffers(wall(material=tilt, away=away), FRONT, 4, 4, "normal")).normal[2, 2]
     if away:
         # From behind, the same bumps lean the same way along the surface and the normal faces the viewer.
         normal = normal * torch.tensor((-1.0, -1.0, 1.0))

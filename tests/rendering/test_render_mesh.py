@@ -12,7 +12,7 @@ from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.metrics.image import normal_angles, silhouette_iou
 from bundle3d.pipelines.rendering import buffers as buffers_module
-from bundle3d.pipelines.rendering.render_mesh import MODES, render_buffers, render_mesh
+from bundle3d.pipelines.rendering.render_mesh import MODES, iterate_buffers, render_mesh
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.bundle import split_bundle
 from bundle3d.pipelines.views.rig import Rig, named_rig
@@ -37,7 +37,7 @@ def test_boxes_come_out_as_the_shipped_templates(number: int) -> None:
             torch.from_numpy(np.asarray(picture.convert("RGB")).astype(np.float32) / 255.0), soft=False
         )
     # The templates are hard-edged: one sample per pixel.
-    buffers = render_buffers(box(*BOXES[number]), given.rig, 512, 512, "normal", supersample=1)
+    buffers = list(iterate_buffers(box(*BOXES[number]), given.rig, 512, 512, "normal", supersample=1))
     mask, normal = (torch.stack([getattr(view, name) for view in buffers]) for name in ("alpha", "normal"))
     # The specification rounds the extents; those of the cube are exact, and so is every pixel of it.
     assert float(silhouette_iou(mask, given.mask).min()) >= (1.0 if number == 3 else 0.997)
@@ -72,7 +72,7 @@ def test_normal_mode_shows_the_colours_of_the_specification() -> None:
 
 def test_both_sides_of_a_face_look_at_the_viewer() -> None:
     for away in (False, True):
-        normal = render_buffers(wall(away=away), FRONT, 4, 4, "normal")[0].normal
+        normal = next(iterate_buffers(wall(away=away), FRONT, 4, 4, "normal")).normal
         assert normal[2, 2].tolist() == [0.0, 0.0, 1.0]
 
 
@@ -113,7 +113,7 @@ def test_unlit_shows_vertex_colours_as_srgb() -> None:
 
 def test_given_normals_are_used() -> None:
     mesh = wall().with_(normals=torch.tensor((0.6, 0.0, 0.8)).expand(4, 3))
-    assert render_buffers(mesh, FRONT, 4, 4, "normal")[0].normal[2, 2].tolist() == pytest.approx((0.6, 0.0, 0.8))
+    assert next(iterate_buffers(mesh, FRONT, 4, 4, "normal")).normal[2, 2].tolist() == pytest.approx((0.6, 0.0, 0.8))
 
 
 def test_progress_is_told_of_every_view_with_a_picture() -> None:
