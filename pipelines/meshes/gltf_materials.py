@@ -15,7 +15,8 @@ from .gltf_document import COMPRESSED, Document
 from .images import TextureReader, resize
 from .json_fields import Fields
 from .mesh import Material
-from .specular_glossiness import linear_from_srgb, metallic_roughness, srgb_from_linear
+from .specular_glossiness import metallic_roughness
+from .srgb import linear_from_srgb, srgb_from_linear
 
 log = logging.getLogger(__name__)
 REPEAT, MIRRORED = 10497, 33648

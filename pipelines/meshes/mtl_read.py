@@ -14,7 +14,7 @@ from .folder import inside
 from .images import TextureReader, resize
 from .limits import Limits
 from .mesh import Material
-from .specular_glossiness import linear_from_srgb
+from .srgb import linear_from_srgb
 
 log = logging.getLogger(__name__)
 OPTION = re.compile(r"^-(?:s|o|t)(?:\s+[-+.\deE]+){1,3}\s+|^-mm(?:\s+[-+.\deE]+){2}\s+|^-\w+\s+\S+\s+")

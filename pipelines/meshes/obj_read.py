@@ -15,7 +15,7 @@ from .folder import inside
 from .limits import Limits
 from .mesh import Material, Mesh
 from .mtl_read import MaterialLibrary
-from .specular_glossiness import linear_from_srgb
+from .srgb import linear_from_srgb
 from .world import units_note
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from PIL import Image
 from .glb_write import faces_by_material
 from .images import encode_png
 from .mesh import Material, Mesh
-from .specular_glossiness import srgb_from_linear
+from .srgb import srgb_from_linear
 from .world import units_comment, world_faces, world_normals, world_vertices
 
 

@@ -9,7 +9,7 @@ import torch
 
 from .merge_materials import merge_materials
 from .mesh import Material, Mesh
-from .specular_glossiness import linear_from_srgb, srgb_from_linear
+from .srgb import linear_from_srgb, srgb_from_linear
 
 
 def one_material(mesh: Mesh) -> Mesh:

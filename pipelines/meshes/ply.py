@@ -11,7 +11,7 @@ from ..errors import Bundle3DError
 from .assemble import Part, assemble
 from .limits import Limits
 from .mesh import Mesh
-from .specular_glossiness import linear_from_srgb, srgb_from_linear
+from .srgb import linear_from_srgb, srgb_from_linear
 from .world import units_comment, units_note, world_faces, world_normals, world_vertices
 
 TYPES = {
