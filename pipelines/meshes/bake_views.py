@@ -18,7 +18,7 @@ from .densify import densify
 from .harmonic_fill import harmonic_fill, joined_at_seams
 from .mesh import Material, Mesh
 from .padding import pad_texture
-from .tangents import with_tangents
+from .tangents import tangent_frame, with_tangents
 from .texel_map import TexelMap, rasterise_uv
 
 CHUNK = 1 << 18  # texels looked up at once
@@ -141,9 +141,7 @@ def _tangent_normals(seen: Projected, share: torch.Tensor, normal: torch.Tensor,
     cosine = (baked * normal).sum(dim=1, keepdim=True)
     belief = share * ((cosine - FAR_COSINE) / (NEAR_COSINE - FAR_COSINE)).clamp(0.0, 1.0)
     baked = torch.nn.functional.normalize(torch.lerp(normal, baked, belief), dim=1)
-    along = tangent[:, :3] - normal * (tangent[:, :3] * normal).sum(dim=1, keepdim=True)
-    along = torch.nn.functional.normalize(along, dim=1)
-    across = torch.linalg.cross(normal, along) * torch.where(tangent[:, 3:] < 0.0, -1.0, 1.0)
+    along, across, normal = tangent_frame(normal, tangent)
     local = torch.stack([(baked * axis).sum(dim=1) for axis in (along, across, normal)], dim=1)
     up = torch.tensor((0.0, 0.0, 1.0)).to(local)
     spanned = along.square().sum(dim=1, keepdim=True) > 0.5  # no tangent where the texture has no direction

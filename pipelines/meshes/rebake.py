@@ -11,7 +11,7 @@ from ..rendering.texture import sample_texture
 from .material_images import merged_material, slot_image
 from .mesh import Mesh
 from .padding import pad_texture
-from .tangents import vertex_tangents, with_tangents
+from .tangents import tangent_frame, vertex_tangents, with_tangents
 from .texel_map import TexelMap, rasterise_uv
 from .unwrap import unwrap
 
@@ -103,7 +103,7 @@ def _turned_normals(old: Mesh, flat: Mesh, texels: TexelMap, values: torch.Tenso
         vector = _from_frame(vector, texels.interpolate(old.normals, old.faces), texels.interpolate(frames, old.faces))
     else:
         vector = texels.interpolate(old.normals, old.faces)
-    tangent, bitangent, normal = _frame(
+    tangent, bitangent, normal = tangent_frame(
         texels.interpolate(flat.normals, flat.faces), texels.interpolate(flat.tangents, flat.faces)
     )
     turned = torch.stack([(vector * axis).sum(1) for axis in (tangent, bitangent, normal)], dim=1)
@@ -111,13 +111,5 @@ def _turned_normals(old: Mesh, flat: Mesh, texels: TexelMap, values: torch.Tenso
 
 
 def _from_frame(vector: torch.Tensor, normal: torch.Tensor, tangent: torch.Tensor) -> torch.Tensor:
-    axes = _frame(normal, tangent)
+    axes = tangent_frame(normal, tangent)
     return sum((vector[:, i, None] * axis for i, axis in enumerate(axes)), torch.zeros_like(vector))
-
-
-def _frame(normal: torch.Tensor, tangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    normal = functional.normalize(normal, dim=1)
-    along = tangent[:, :3] - normal * (tangent[:, :3] * normal).sum(1, keepdim=True)
-    along = functional.normalize(along, dim=1)
-    sign = torch.where(tangent[:, 3:] < 0, -1.0, 1.0)
-    return along, torch.linalg.cross(normal, along) * sign, normal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch.nn.functional import normalize
 
 from .mesh import Mesh
 from .texel_map import uv_of
@@ -50,6 +51,17 @@ def with_tangents(mesh: Mesh) -> Mesh:
     return split.with_(tangents=vertex_tangents(split))
 
 
+def tangent_frame(normal: torch.Tensor, tangent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Unit tangent, bitangent and normal (P, 3) at points with interpolated ``normal`` (P, 3) and ``tangent`` (P, 4).
+
+    The tangent is made orthogonal to the normal; where it has no direction of its own, it and the bitangent are zero.
+    """
+    normal = normalize(normal, dim=-1)
+    along = tangent[..., :3] - normal * (tangent[..., :3] * normal).sum(-1, keepdim=True)
+    along = normalize(along, dim=-1)
+    return along, torch.linalg.cross(normal, along) * torch.where(tangent[..., 3:] < 0.0, -1.0, 1.0), normal
+
+
 def _corner_directions(mesh: Mesh, normals: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Per corner (3 M): unit direction of u in the plane of the normal or zero, angle, whether it is mirrored."""
     uv = uv_of(mesh).index_select(0, mesh.faces.reshape(-1)).reshape(-1, 3, 2)
@@ -72,4 +84,4 @@ def _corner_directions(mesh: Mesh, normals: torch.Tensor) -> tuple[torch.Tensor,
 
 def _across(normals: torch.Tensor) -> torch.Tensor:
     axis = torch.eye(3, dtype=normals.dtype, device=normals.device).index_select(0, normals.abs().argmin(1))
-    return torch.nn.functional.normalize(torch.linalg.cross(axis, normals), dim=1)
+    return normalize(torch.linalg.cross(axis, normals), dim=1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from ..meshes.mesh import Mesh
+from ..meshes.tangents import tangent_frame
 from ..views.camera import Camera
 from .materials import MaterialSampler, Points
 from .rasterise import rasterise
@@ -124,9 +125,7 @@ class BufferRenderer:
         else:
             assert self.tangents is not None
             tangent = self.tangents[points.face]
-        along = tangent[:, :3] - normal * (tangent[:, :3] * normal).sum(-1, keepdim=True)
-        along = torch.nn.functional.normalize(along, dim=-1)
-        across = torch.linalg.cross(normal, along) * torch.where(tangent[:, 3:] < 0.0, -1.0, 1.0)
+        along, across, normal = tangent_frame(normal, tangent)
         return along * bump[:, 0:1] + across * bump[:, 1:2] + normal * bump[:, 2:3]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.tangents import vertex_tangents, with_tangents
+from bundle3d.pipelines.meshes.tangents import tangent_frame, vertex_tangents, with_tangents
 from bundle3d.pipelines.meshes.unwrap import unwrap
 
 from .shapes import box, sphere, torus
@@ -64,6 +64,17 @@ def test_mirrored_halves_get_their_own_vertices() -> None:
 def test_without_directions_any_frame_will_do() -> None:
     tangents = vertex_tangents(box().with_(uv=torch.zeros(8, 2)))
     assert torch.allclose(tangents[:, :3].norm(dim=1), torch.ones(8), atol=1e-5)
+
+
+def test_a_frame_between_vertices_is_orthonormal_and_keeps_its_handedness() -> None:
+    generator = torch.Generator().manual_seed(0)
+    normal, tangent = torch.randn(50, 3, generator=generator), torch.randn(50, 4, generator=generator)
+    tangent[0] = 0.0
+    frame = torch.stack(tangent_frame(normal, tangent), dim=1)
+    assert torch.allclose(frame[1:] @ frame[1:].mT, torch.eye(3), atol=1e-5)
+    assert torch.equal(torch.linalg.det(frame[1:]) > 0, tangent[1:, 3] >= 0)
+    assert bool(((frame[1:, 0] * tangent[1:, :3]).sum(1) > 0).all())
+    assert bool((frame[0, :2] == 0).all())
 
 
 def test_mesh_without_uv_is_refused() -> None:
