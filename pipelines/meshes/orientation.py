@@ -94,9 +94,3 @@ def _ray_vote(points: Array, faces: Array) -> int:
         # seen from outward faces the surface closes behind: an odd count there, an even one in front
         votes += int((back > front).sum()) - int((front > back).sum())
     return votes
-
-
-def signed_volume(points: Array, faces: Array) -> float:
-    """Volume enclosed by closed ``faces`` (M, 3), negative when they look inward."""
-    a, b, c = (points[faces[:, i]] for i in range(3))
-    return float((a * np.cross(b, c)).sum() / 6)
