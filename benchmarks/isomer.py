@@ -19,8 +19,8 @@ from bundle3d.pipelines.isomer.optimizer import MeshOptimizer, OptimizerSettings
 from bundle3d.pipelines.isomer.reconstruct import IsomerOptions, reconstruct
 from bundle3d.pipelines.isomer.remesh import remesh
 from bundle3d.pipelines.isomer.stages import ImageLoss
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.rig import orbit
 from bundle3d.pipelines.views.view_set import ViewSet

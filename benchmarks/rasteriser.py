@@ -16,7 +16,7 @@ from typing import Any
 
 import measure
 import torch
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.rasterise import rasterise
 from bundle3d.pipelines.rendering.render import render_attributes
 from bundle3d.pipelines.views.camera import Camera

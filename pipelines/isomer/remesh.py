@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from ..rendering.kernels import resolve_backend
+from ..kernels import resolve_backend
 from . import remesh_torch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..rendering.kernels import kernel
+from ..kernels import kernel
 
 Array = np.ndarray
 

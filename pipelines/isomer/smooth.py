@@ -9,9 +9,9 @@ import math
 
 import torch
 
+from ..kernels import resolve_backend
 from ..meshes.mesh import Mesh
 from ..meshes.topology import boundary_edges, unique_edges
-from ..rendering.kernels import resolve_backend
 from .remesh_torch import cut_faces, edge_lengths
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..errors import Bundle3DError
+from ..kernels import HAVE_NUMBA, kernel
 from ..progress import Progress, silent
-from ..rendering.kernels import HAVE_NUMBA, kernel
 from .charts import Charts, chart_boxes
 from .topology import boundary_edges
 

@@ -11,7 +11,7 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..rendering.kernels import kernel, resolve_backend
+from ..kernels import kernel, resolve_backend
 
 Array = np.ndarray
 

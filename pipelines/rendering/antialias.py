@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ..kernels import lacks_float64
 from .barycentrics import pixel_centres
-from .kernels import lacks_float64
 from .rasterise import Fragments
 from .silhouette import Crossings, find_crossings
 

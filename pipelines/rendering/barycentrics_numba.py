@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels import kernel
 from .barycentrics import SLIVER
-from .kernels import kernel
 
 Array = np.ndarray
 

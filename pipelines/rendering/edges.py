@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .kernels import kernel, resolve_backend
+from ..kernels import kernel, resolve_backend
 
 Array = np.ndarray
 

@@ -10,9 +10,9 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ..errors import Bundle3DError
+from ..kernels import bands, lacks_float64, resolve_backend, run_jobs
 from .barycentrics import covered_barycentrics
 from .barycentrics_numba import fill_attributes, pull_pixels
-from .kernels import bands, lacks_float64, resolve_backend, run_jobs
 from .rasterise import Fragments
 
 Array = np.ndarray

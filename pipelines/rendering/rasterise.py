@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import Bundle3DError
-from .kernels import lacks_float64, resolve_backend
+from ..kernels import lacks_float64, resolve_backend
 from .rasterise_numba import rasterise_numba, visible_numba
 from .rasterise_torch import rasterise_torch, visible_torch
 from .screen import to_screen

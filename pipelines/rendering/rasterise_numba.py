@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..kernels import bands, kernel, run_jobs, thread_count
 from .barycentrics_numba import fill_barycentrics
-from .kernels import bands, kernel, run_jobs, thread_count
 from .screen import OUTSIDE, Screen
 
 Array = np.ndarray

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from ..kernels import bands, lacks_float64, resolve_backend, run_jobs, thread_count
 from .antialias import antialias
 from .antialias_numba import blend_crossings, pull_outlines
 from .barycentrics_numba import fill_attributes, pull_shares
 from .edges import Edges, find_edges
 from .interpolate import check_attributes, interpolate, of_view, pull_bands, to_numpy
-from .kernels import bands, lacks_float64, resolve_backend, run_jobs, thread_count
 from .rasterise import check_geometry, rasterise
 from .rasterise_numba import fill_band
 from .screen import to_screen

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .kernels import kernel, run_jobs
+from ..kernels import kernel, run_jobs
 
 Array = np.ndarray
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..kernels import kernel, resolve_backend, run_jobs
 from .edges import Edges, find_edges
-from .kernels import kernel, resolve_backend, run_jobs
 from .screen import SMALLEST_W
 
 Array = np.ndarray

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import Bundle3DError
+from ..kernels import resolve_backend
 from ..meshes.mesh import Mesh
 from ..views.camera import Camera
 from ..views.rig import Rig
-from .kernels import resolve_backend
 from .view_confidence import view_maps
 from .view_projection_numba import project_numba
 from .view_projection_torch import project_torch

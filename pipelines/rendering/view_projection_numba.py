@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .kernels import kernel, run_jobs
+from ..kernels import kernel, run_jobs
 
 CHUNK = 1 << 15
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..rendering.kernels import kernel, resolve_backend, run_jobs
+from ..kernels import kernel, resolve_backend, run_jobs
 
 # Planes per job: enough work for a thread, small temporaries for the torch twin.
 SLAB = 16

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.isomer.optimizer import MeshOptimizer, OptimizerSettings
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 
 from .shapes import torus
 

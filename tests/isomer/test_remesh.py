@@ -4,6 +4,7 @@ import pytest
 import torch
 from bundle3d.pipelines.isomer.remesh import remesh
 from bundle3d.pipelines.isomer.remesh_torch import collapse_edges, edge_lengths, flip_edges, pack, split_edges
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.meshes.topology import (
     euler_characteristic,
     is_consistently_oriented,
@@ -11,7 +12,6 @@ from bundle3d.pipelines.meshes.topology import (
     is_watertight,
     unique_edges,
 )
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
 
 from .shapes import area_and_volume, torus
 

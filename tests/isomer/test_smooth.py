@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.isomer.smooth import laplacian_smooth, loop_subdivide, neighbour_sums
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.topology import boundary_edges, euler_characteristic, is_manifold, is_watertight
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
 
 from .shapes import area_and_volume, torus
 

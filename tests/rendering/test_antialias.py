@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.antialias import antialias, crossing_weights
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.rasterise import Fragments, rasterise
 from bundle3d.pipelines.rendering.silhouette import find_crossings
 from bundle3d.pipelines.views.rig import Rig

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.edges import Edges, find_edges
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
 
 from .shapes import bumpy
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.rasterise import rasterise, visible_faces
 from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.rig import Rig

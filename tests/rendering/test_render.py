@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.antialias import antialias
 from bundle3d.pipelines.rendering.interpolate import interpolate
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.rasterise import rasterise
 from bundle3d.pipelines.rendering.render import render_attributes
 from bundle3d.pipelines.views.rig import Rig

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from bundle3d.pipelines import kernels
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.rendering import kernels
 
 
 def run_python(code: str, **environment: str) -> str:
@@ -100,7 +100,7 @@ def test_the_users_cache_folder_is_kept(tmp_path: Path) -> None:
 def test_a_changed_constant_of_another_file_is_noticed(tmp_path: Path) -> None:
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from scaled import scaled; print(scaled(1.0))"
     (tmp_path / "scaled.py").write_text(
-        "from bundle3d.pipelines.rendering.kernels import kernel\nfrom factor import FACTOR\n\n\n"
+        "from bundle3d.pipelines.kernels import kernel\nfrom factor import FACTOR\n\n\n"
         "@kernel\ndef scaled(value):\n    return FACTOR * value\n"
     )
     for factor in (2.0, 3.0):
@@ -113,7 +113,7 @@ def test_without_numba_everything_still_renders() -> None:
 import sys
 sys.modules["numba"] = None
 import torch
-from bundle3d.pipelines.rendering.kernels import HAVE_NUMBA, resolve_backend
+from bundle3d.pipelines.kernels import HAVE_NUMBA, resolve_backend
 from bundle3d.pipelines.rendering.render import render_attributes
 from bundle3d.pipelines.errors import Bundle3DError
 clip = torch.tensor([[[-1.0, -1, 0, 1], [1, -1, 0, 1], [0, 1, 0, 1]]], requires_grad=True)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from ..errors import Bundle3DError
+from .errors import Bundle3DError
 
 try:
     import numba
@@ -27,7 +27,7 @@ else:
     HAVE_NUMBA = True
 
 BACKENDS = ("auto", "numba", "torch")
-CACHE_FOLDER = Path(__file__).resolve().parents[2] / ".numba_cache"
+CACHE_FOLDER = Path(__file__).resolve().parents[1] / ".numba_cache"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
