@@ -163,7 +163,9 @@ def test_convert_takes_files_and_meshes(run: Run) -> None:
     from comfy_api.latest import Types
 
     file = Types.File3D(BytesIO(mesh_to_bytes(box(), "stl")), "stl")
-    mesh, files = run("Bundle3D_ConvertMesh", mesh=file).args
-    again, _ = run("Bundle3D_ConvertMesh", mesh=mesh).args
+    mesh, files, solids = run("Bundle3D_ConvertMesh", mesh=file).args
+    again = run("Bundle3D_ConvertMesh", mesh=mesh).args[0]
     assert mesh.faces.shape[1] == again.faces.shape[1] == 12
     assert files[0].get_bytes()[:4] == b"glTF"
+    assert len(solids) == 1 and solids[0].is_watertight
+    assert run("Bundle3D_ConvertMesh", mesh=solids[0]).args[0].faces.shape[1] == 12
