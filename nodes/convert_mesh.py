@@ -17,7 +17,8 @@ class Bundle3D_ConvertMesh(io.ComfyNode):
             node_id="Bundle3D_ConvertMesh",
             display_name="Convert Mesh",
             category="Bundle3D/meshes",
-            description="Turns a 3D file, a core mesh or a trimesh object into a core mesh, a GLB file and a trimesh object.",
+            description="Turns a 3D file, a core mesh or a trimesh object into a core mesh, a GLB file and a trimesh "
+            "object.",
             search_aliases=["mesh to file", "file to mesh", "trimesh", "bridge", "glb"],
             inputs=[mesh_input("mesh", "A mesh, a batch of meshes, a 3D file or a trimesh object.")],
             outputs=[
