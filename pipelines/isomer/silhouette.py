@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from ..kernels import run_jobs
 from ..views.rig import Rig
 
 # Standard deviation, in pixels, of the blur that takes the staircase of the pixels off a silhouette.
@@ -58,12 +59,15 @@ def silhouette_field(mask: torch.Tensor, rig: Rig, least_radius: float = 0.0) ->
     Parts thinner than twice ``least_radius`` (world units, at the target) are widened to that, so that a grid of that
     radius cannot miss them.
     """
-    images = []
-    for view, camera in enumerate(rig):
-        inside = mask[view].detach().cpu().numpy() > 0.5
-        pixel_size = 2.0 * (camera.distance if camera.is_perspective else 1.0) / (camera.scale * inside.shape[0])
-        signed = _widen_thin_parts(inside, _signed_distance(inside), least_radius / pixel_size)
-        images.append(ndimage.gaussian_filter(signed, STAIRCASE_BLUR, mode="nearest").astype(np.float32))
+    inside = mask.detach().cpu().numpy() > 0.5
+
+    def distance(view: int) -> np.ndarray:
+        camera, own = rig[view], inside[view]
+        pixel_size = 2.0 * (camera.distance if camera.is_perspective else 1.0) / (camera.scale * own.shape[0])
+        signed = _widen_thin_parts(own, _signed_distance(own), least_radius / pixel_size)
+        return ndimage.gaussian_filter(signed, STAIRCASE_BLUR, mode="nearest").astype(np.float32)
+
+    images = run_jobs(distance, ((view,) for view in range(len(rig))))
     return SilhouetteField(torch.from_numpy(np.stack(images)).to(mask.device), rig)
 
 
