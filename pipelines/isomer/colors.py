@@ -15,7 +15,7 @@ from ..errors import Bundle3DError
 from ..meshes.harmonic_fill import harmonic_fill, joined_at_seams
 from ..meshes.mesh import Mesh
 from ..meshes.topology import unique_edges
-from ..progress import Progress, silent
+from ..progress import Progress, Stage, silent
 from ..rendering.color import srgb_to_linear
 from ..rendering.view_projection import ProjectionOptions, ViewProjection
 from ..rendering.view_projection_reference import project_views_reference
@@ -69,10 +69,12 @@ def _colors(
 ) -> torch.Tensor:
     projection = ProjectionOptions(view_weights=tuple(weights), power=options.power, rim=options.rim)
     project = ViewProjection(views.rgb, views.mask, views.rig, mesh, projection, backend)
+    progress(1, 4)
     joined, ids = joined_at_seams(mesh)
     seen = project(joined.vertices, joined.vertex_normals())
+    progress(2, 4)
     trust = seen.quality / options.threshold
-    return harmonic_fill(joined.vertices, joined.faces, seen.mean(), trust, progress)[ids]
+    return harmonic_fill(joined.vertices, joined.faces, seen.mean(), trust, Stage(progress, 2, 4, 4))[ids]
 
 
 def _reference_colors(

@@ -43,9 +43,14 @@ def visual_hull(
                 f"Expected an object in every view, but the mask of view {view} is empty; check the bundle image."
             )
     spacing = 2.0 * HALF_EXTENT / resolution
-    low, high = vertical_bounds(silhouette_field(views.mask, views.rig), views.normal, HALF_EXTENT)
+    field = silhouette_field(views.mask, views.rig)
+    progress(0, resolution + 1)
+    low, high = vertical_bounds(field, views.normal, HALF_EXTENT)
+    progress(0, resolution + 1)
     least = spacing if keep_thin_parts else 0.0
-    field = silhouette_field(views.mask, views.rig, least_radius=least)
+    if keep_thin_parts:
+        field = silhouette_field(views.mask, views.rig, least_radius=least)
+        progress(0, resolution + 1)
     middle, half = (low + high) / 2.0, max((high - low) / 2.0, least)
     samples = _sample(field, middle - half, middle + half, resolution, spacing, progress)
     mesh = surface_nets(samples, (-HALF_EXTENT,) * 3, spacing, backend)

@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix, diags
 
 from ..meshes.mesh import Mesh
 from ..meshes.topology import unique_edges
+from ..progress import Progress, Stage, silent
 from ..rendering.rasterise import Fragments, rasterise
 from ..views.view_set import ViewSet
 from .remesh import remesh
@@ -29,6 +30,7 @@ GRAZING_COVERAGE = 0.1  # pixels per frontal pixel at which a face counts half
 LARGEST_MOVE = 0.06  # world units per step
 FARTHEST_CONTOUR = 8.0  # pixels that a contour is asked to move at once
 SOLVER_ITERATIONS, SOLVER_TOLERANCE = 60, 1e-3
+REPORTED_ITERATIONS = 10  # from one report of the solver to the next
 
 
 class NormalIntegrator:
@@ -55,18 +57,24 @@ class NormalIntegrator:
         self.scale = torch.tensor([camera.scale for camera in views.rig]).to(self.mask) * (self.height / 2)
         self.generator = torch.Generator().manual_seed(seed)
 
-    def step(self, vertices: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(
+        self, vertices: torch.Tensor, faces: torch.Tensor, progress: Progress = silent
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Remesh to the edge length and move the vertices once; returns vertices (N, 3) and faces (M, 3)."""
         wanted = torch.full_like(vertices[:, 0], self.edge_length)
         vertices, faces = remesh(vertices, faces, 0.5 * wanted, 1.5 * wanted, self.generator, backend=self.backend)
-        return self.move(vertices, faces), faces
+        return self.move(vertices, faces, progress), faces
 
-    def move(self, vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    def move(self, vertices: torch.Tensor, faces: torch.Tensor, progress: Progress = silent) -> torch.Tensor:
         """Where one solve puts the vertices (N, 3)."""
         clip = self.rig.clip(vertices, self.width / self.height)
         fragments = rasterise(clip, faces, self.height, self.width, self.backend)
-        rows = [self._normal_rows(vertices, faces, fragments), self._contour_rows(vertices, faces, fragments)]
-        move = _solve(rows, unique_edges(faces)[0].cpu().numpy(), len(vertices), self.stiffness)
+        progress(1, 10)
+        rows = [self._normal_rows(vertices, faces, fragments)]
+        progress(2, 10)
+        rows.append(self._contour_rows(vertices, faces, fragments))
+        edges = unique_edges(faces)[0].cpu().numpy()
+        move = _solve(rows, edges, len(vertices), self.stiffness, Stage(progress, 3, 10, 10))
         length = np.linalg.norm(move, axis=1, keepdims=True)
         move *= LARGEST_MOVE / np.maximum(length, LARGEST_MOVE)
         return vertices + torch.from_numpy(move).to(vertices)
@@ -152,7 +160,9 @@ def _to_arrays(columns: torch.Tensor, values: torch.Tensor, right: torch.Tensor)
     return columns.cpu().numpy(), values.double().cpu().numpy(), right.double().cpu().numpy()
 
 
-def _solve(rows: list[tuple[Array, Array, Array]], edges: Array, count: int, stiffness: float) -> Array:
+def _solve(
+    rows: list[tuple[Array, Array, Array]], edges: Array, count: int, stiffness: float, progress: Progress
+) -> Array:
     """The displacement (count, 3) that meets the rows best while neighbours move alike: conjugate gradients."""
     matrices, gradient, diagonal = [], np.zeros(3 * count), np.zeros(3 * count)
     for columns, values, right in rows:
@@ -175,23 +185,30 @@ def _solve(rows: list[tuple[Array, Array, Array]], edges: Array, count: int, sti
             result += transposed @ (matrix @ move)
         return result
 
-    return _conjugate_gradients(apply, gradient, diagonal).reshape(-1, 3)
+    return _conjugate_gradients(apply, gradient, diagonal, progress).reshape(-1, 3)
 
 
-def _conjugate_gradients(apply: Callable[[Array], Array], right: Array, diagonal: Array) -> Array:
+def _conjugate_gradients(apply: Callable[[Array], Array], right: Array, diagonal: Array, progress: Progress) -> Array:
     """Solve ``apply(x) = right``, preconditioned by the diagonal; stops early."""
     solution, residual = np.zeros_like(right), right.copy()
     scaled = residual / diagonal
-    direction, energy = scaled.copy(), float(residual @ scaled)
-    target = SOLVER_TOLERANCE * float(np.linalg.norm(right))
-    for _ in range(SOLVER_ITERATIONS):
-        if np.linalg.norm(residual) <= target:
+    direction, energy = scaled.copy(), _dot(residual, scaled)
+    target = SOLVER_TOLERANCE**2 * _dot(right, right)
+    for iteration in range(SOLVER_ITERATIONS):
+        if _dot(residual, residual) <= target:
             break
+        if iteration % REPORTED_ITERATIONS == 0:
+            progress(iteration, SOLVER_ITERATIONS)
         image = apply(direction)
-        length = energy / float(direction @ image)
+        length = energy / _dot(direction, image)
         solution += length * direction
         residual -= length * image
         scaled = residual / diagonal
-        energy, previous = float(residual @ scaled), energy
+        energy, previous = _dot(residual, scaled), energy
         direction = scaled + direction * (energy / previous)
     return solution
+
+
+def _dot(a: Array, b: Array) -> float:
+    """The scalar product, without BLAS, whose threads wait for each other where cores are busy."""
+    return float(np.einsum("i,i->", a, b))

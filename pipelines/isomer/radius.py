@@ -12,6 +12,7 @@ import torch
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
+from ..progress import Progress, silent
 from ..rendering.rasterise import rasterise
 from ..views.view_set import ViewSet
 
@@ -23,7 +24,12 @@ GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 def fit_scale(
-    mesh: Mesh, views: ViewSet, low: float = LEAST_SCALE, high: float = LARGEST_SCALE, backend: str = "auto"
+    mesh: Mesh,
+    views: ViewSet,
+    low: float = LEAST_SCALE,
+    high: float = LARGEST_SCALE,
+    backend: str = "auto",
+    progress: Progress = silent,
 ) -> float:
     """The factor in [low, high] that, applied to the distances of all cameras, makes the mean silhouette IoU of
     ``mesh`` and the masks of ``views`` largest.
@@ -42,10 +48,15 @@ def fit_scale(
         return 1.0
     masks = _small_masks(views.mask)
     step = (high - low) / COARSE_STEPS
-    scores = [_overlap(mesh, views, masks, low + i * step, backend) for i in range(COARSE_STEPS + 1)]
+
+    def score(scale: float) -> float:
+        progress(0, 1)
+        return _overlap(mesh, views, masks, scale, backend)
+
+    scores = [score(low + i * step) for i in range(COARSE_STEPS + 1)]
     best = scores.index(max(scores))
     left, right = low + max(best - 1, 0) * step, low + min(best + 1, COARSE_STEPS) * step
-    return _golden_section(left, right, lambda scale: _overlap(mesh, views, masks, scale, backend))
+    return _golden_section(left, right, score)
 
 
 def _small_masks(mask: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh, vertex_normals
 from ..meshes.repair import RepairOptions, repair
 from ..meshes.simplify import simplify
-from ..meshes.topology import components, is_manifold, is_watertight, unique_edges
+from ..meshes.topology import components, is_consistently_oriented, is_manifold, is_watertight, unique_edges
 from ..metrics.image import normal_angle_error, silhouette_iou
 from ..progress import Progress, Stage, silent
 from ..rendering.interpolate import interpolate
@@ -84,10 +84,9 @@ def reconstruct(
         surface = _optimise(start, views, options, progress)
         mesh = _clean(surface, options, Stage(progress, 92, 97, UNITS))
         if options.colors:
-            mesh = color_vertices(
-                mesh, views, ColorOptions(reference_exact=options.reference_exact), options.backend
-            )
-        figures = measure(mesh, views)
+            colors = ColorOptions(reference_exact=options.reference_exact)
+            mesh = color_vertices(mesh, views, colors, options.backend, Stage(progress, 97, 98, UNITS))
+        figures = measure(mesh, views, Stage(progress, 98, UNITS, UNITS))
         progress(UNITS, UNITS, lambda: preview(mesh, views.rig))
     return Reconstruction(mesh, views.rig, figures)
 
@@ -100,9 +99,7 @@ def _check(views: ViewSet) -> None:
             )
 
 
-def _start(
-    views: ViewSet, options: IsomerOptions, initial: Mesh | None, progress: Progress
-) -> tuple[Mesh, ViewSet]:
+def _start(views: ViewSet, options: IsomerOptions, initial: Mesh | None, progress: Progress) -> tuple[Mesh, ViewSet]:
     """The surface to start from, and the views with the cameras that fit it."""
     if initial is None:
         if options.initial == "sphere":
@@ -111,11 +108,12 @@ def _start(
     if initial.faces.shape[0] == 0:
         raise Bundle3DError("Expected an initial mesh with faces, but it is empty; leave it out to use the hull.")
     mesh = Mesh(initial.vertices.clone(), initial.faces).to(views.mask.device)
-    mesh = simplify(mesh, MOST_INITIAL_FACES)
-    if not (is_watertight(mesh.faces) and is_manifold(mesh.faces)):
-        mesh = repair(mesh)
+    mesh = simplify(mesh, MOST_INITIAL_FACES, Stage(progress, 0, 3, 10))
+    if not _is_one_solid(mesh):
+        mesh = repair(mesh, progress=Stage(progress, 3, 6, 10))
+    progress(6, 10)
     if options.fit_distance:
-        scale = fit_scale(mesh, views, backend=options.backend)
+        scale = fit_scale(mesh, views, backend=options.backend, progress=Stage(progress, 6, 10, 10))
         views = replace(views, rig=views.rig.scaled(scale))
     return mesh, views
 
@@ -147,9 +145,10 @@ def _integrate(mesh: Mesh, views: ViewSet, steps: int, options: IsomerOptions, p
     vertices, faces = mesh.vertices, mesh.faces
     done = 0
     for share, edge, size, stiffness in INTEGRATION_LEVELS:
+        progress(min(done, steps), steps)
         integrator = NormalIntegrator(views, edge, size, stiffness, options.seed, options.backend)
         for _ in range(round(share * steps)):
-            vertices, faces = integrator.step(vertices, faces)
+            vertices, faces = integrator.step(vertices, faces, Stage(progress, done, done + 1, steps))
             done += 1
             progress(min(done, steps), steps, partial(preview, Mesh(vertices, faces), views.rig))
     return Mesh(vertices, faces)
@@ -161,10 +160,13 @@ def _flatten(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Progr
     integrator = NormalIntegrator(
         views, _edge_for(mesh, len(mesh.faces)), max(views.size), FLATTENING_STIFFNESS, options.seed, options.backend
     )
+    progress(0, FLATTENINGS)
     angle, overlap = _fit(mesh, views)
     for done in range(FLATTENINGS):
+        progress(done, FLATTENINGS)
+        vertices = integrator.move(mesh.vertices, mesh.faces, Stage(progress, done, done + 1, FLATTENINGS))
         progress(done + 1, FLATTENINGS)
-        flat = Mesh(integrator.move(mesh.vertices, mesh.faces), mesh.faces)
+        flat = Mesh(vertices, mesh.faces)
         flat_angle, flat_overlap = _fit(flat, views)
         if not flat_angle < angle or flat_overlap < overlap - OVERLAP_SLACK:
             break
@@ -198,17 +200,27 @@ def _clean(mesh: Mesh, options: IsomerOptions, progress: Progress) -> Mesh:
         mesh = repair(laplacian_smooth(mesh), RepairOptions(debris=0.0, inner_shells=False))
         return loop_subdivide(mesh, SUBDIVISION_THRESHOLD * _diagonal(mesh))
     mesh = laplacian_smooth(mesh, options.smoothing, options.backend)
-    progress(1, 4)
-    mesh = repair(mesh, RepairOptions(debris=DEBRIS))
-    progress(2, 4)
+    progress(1, 8)
+    if not _is_one_solid(mesh):
+        mesh = repair(mesh, RepairOptions(debris=DEBRIS), Stage(progress, 1, 4, 8))
+    progress(4, 8)
     if mesh.faces.shape[0] < FEWER * options.faces:
         mesh = _quadrisect(mesh)
-    progress(3, 4)
-    mesh = simplify(mesh, options.faces)
+    progress(5, 8)
+    mesh = simplify(mesh, options.faces, Stage(progress, 5, 7, 8))
     if _components(mesh) > 1:  # simplification can pinch off a pair of faces
-        mesh = repair(mesh, RepairOptions(weld=0.0, debris=DEBRIS))
-    progress(4, 4)
+        mesh = repair(mesh, RepairOptions(weld=0.0, debris=DEBRIS), Stage(progress, 7, 8, 8))
+    progress(8, 8)
     return mesh
+
+
+def _is_one_solid(mesh: Mesh) -> bool:
+    """Whether the surface is closed, manifold, in one piece and faces outward, so that repair would change nothing."""
+    faces = mesh.faces
+    if not (is_watertight(faces) and is_manifold(faces) and is_consistently_oriented(faces)) or _components(mesh) > 1:
+        return False
+    a, b, c = (mesh.vertices.index_select(0, faces[:, corner]).double() for corner in range(3))
+    return float((a * torch.linalg.cross(b, c)).sum()) > 0.0
 
 
 def _components(mesh: Mesh) -> int:
@@ -243,15 +255,16 @@ def preview(mesh: Mesh, rig: Rig) -> torch.Tensor:
     return torch.cat(list(colors), dim=1).clamp(0, 1)
 
 
-def measure(mesh: Mesh, views: ViewSet) -> dict[str, object]:
+def measure(mesh: Mesh, views: ViewSet, progress: Progress = silent) -> dict[str, object]:
     """How well ``mesh`` explains ``views``, and whether it is sound."""
     with torch.no_grad():
         normals, mask = _render_normals(mesh, views.rig, *views.size)
         wanted = views.mask > 0.5
-        errors = [
-            _angle_error(normals[view], views.normal[view], mask[view] & wanted[view])
-            for view in range(len(views.rig))
-        ]
+        errors = []
+        for view in range(len(views.rig)):
+            progress(view + 1, len(views.rig) + 1)
+            errors.append(_angle_error(normals[view], views.normal[view], mask[view] & wanted[view]))
+        progress(1, 1)
         return {
             "silhouette_iou": silhouette_iou(mask.float(), wanted.float()).tolist(),
             "normal_mean": [mean for mean, _ in errors],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..progress import Progress, silent
 from .mesh import Mesh
 from .rays import line_crossings, ray_directions
 from .surface import Array
@@ -14,7 +15,7 @@ SAMPLES = 12
 DIRECTIONS = 7
 
 
-def remove_inner_shells(mesh: Mesh) -> Mesh:
+def remove_inner_shells(mesh: Mesh, progress: Progress = silent) -> Mesh:
     """Drop every connected part that lies completely inside another one; the rest is unchanged.
 
     A part goes if all of its sampled points are inside the same other part by ray parity (majority of fourteen rays).
@@ -22,13 +23,13 @@ def remove_inner_shells(mesh: Mesh) -> Mesh:
     """
     faces = welded_faces(mesh).cpu()
     labels = components(faces, mesh.vertices.shape[0]).numpy()
-    inner = inner_parts(mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy(), labels)
+    inner = inner_parts(mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy(), labels, progress)
     if not inner.any():
         return mesh
     return keep_faces(mesh, welded_faces(mesh).new_tensor(~inner[labels]).bool())
 
 
-def inner_parts(points: Array, faces: Array, labels: Array) -> Array:
+def inner_parts(points: Array, faces: Array, labels: Array, progress: Progress = silent) -> Array:
     """(C,) bool, the parts (labels (M,) 0..C - 1) of ``faces`` (M, 3) that lie inside another part."""
     count = int(labels.max()) + 1 if len(labels) else 0
     inner = np.zeros(count, dtype=bool)
@@ -48,7 +49,8 @@ def inner_parts(points: Array, faces: Array, labels: Array) -> Array:
     hosts = within.any(0)[labels]
     host_faces, host_labels = faces[hosts], labels[hosts]
     odd_rays = np.zeros((len(origins), count), dtype=np.int64)
-    for direction in ray_directions(DIRECTIONS):
+    for number, direction in enumerate(ray_directions(DIRECTIONS)):
+        progress(number, DIRECTIONS)
         line, face, distance = line_crossings(points, host_faces, origins, direction)
         for ahead in (True, False):
             side = (distance > 0) == ahead

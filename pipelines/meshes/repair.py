@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import Bundle3DError
+from ..progress import Progress, Stage, silent
 from .holes import fill_holes
 from .inner_shells import inner_parts
 from .mesh import Mesh
@@ -14,6 +15,8 @@ from .nonmanifold import split_nonmanifold
 from .orientation import consistent_flips, inward_parts
 from .surface import Array, Surface, mesh_of, surface_of
 from .topology import components
+
+STEPS = 7
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class RepairOptions:
     orient: bool = True
 
 
-def repair(mesh: Mesh, options: RepairOptions = RepairOptions()) -> Mesh:
+def repair(mesh: Mesh, options: RepairOptions = RepairOptions(), progress: Progress = silent) -> Mesh:
     """Weld, drop collapsed and duplicate faces, orient, split non-manifold edges and points, drop debris, close holes,
     drop inner shells; in this order.
 
@@ -46,19 +49,26 @@ def repair(mesh: Mesh, options: RepairOptions = RepairOptions()) -> Mesh:
     low, high = mesh.bounds
     diagonal = float((high - low).double().norm())
     surface = _drop_duplicates(surface_of(mesh, options.weld * diagonal))
+    progress(1, STEPS)
     if options.orient:
         surface = orient(surface)
+    progress(2, STEPS)
     surface = split_nonmanifold(surface)
+    progress(3, STEPS)
     surface = drop_debris(surface, options.debris * diagonal)
+    progress(4, STEPS)
     if options.largest_hole > 0:
         limit = np.inf if options.largest_hole >= 1 else options.largest_hole * diagonal
         surface = fill_holes(surface, limit)
+        progress(5, STEPS)
         if options.orient:
             surface = orient(surface)
+    progress(6, STEPS)
     if options.inner_shells:
         labels = _labels(surface)
-        inner = inner_parts(surface.points, surface.faces, labels)
+        inner = inner_parts(surface.points, surface.faces, labels, Stage(progress, 6, STEPS, STEPS))
         surface = surface.keep(~inner[labels]) if inner.any() else surface
+    progress(STEPS, STEPS)
     return mesh_of(surface, mesh)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ..errors import Bundle3DError
+from ..progress import Progress, Stage, silent
 from .mesh import Mesh
 from .repair import RepairOptions, repair
 from .topology import is_manifold, is_watertight
@@ -17,7 +18,7 @@ from .weld import weld
 GROWTH = 5
 
 
-def simplify(mesh: Mesh, target_faces: int) -> Mesh:
+def simplify(mesh: Mesh, target_faces: int, progress: Progress = silent) -> Mesh:
     """Collapse edges by quadric error until about ``target_faces`` triangles are left.
 
     Seams are welded first, so a closed surface stays closed and manifold; uv, colours and materials are then carried
@@ -30,9 +31,13 @@ def simplify(mesh: Mesh, target_faces: int) -> Mesh:
         return mesh
     bare = mesh.with_(uv=None, colors=None, normals=None, tangents=None, face_material=None)
     welded = weld(bare.to("cpu"), keep_seams=False)
+    progress(1, 5)
     reduced = _collapse(welded, target_faces)
+    progress(2, 5)
     if _is_sound(welded) and not _is_sound(reduced):
-        reduced = repair(reduced, RepairOptions(weld=0.0, debris=0.0, inner_shells=False))
+        options = RepairOptions(weld=0.0, debris=0.0, inner_shells=False)
+        reduced = repair(reduced, options, Stage(progress, 2, 4, 5))
+    progress(4, 5)
     device = mesh.vertices.device
     return transfer_attributes(mesh, reduced.vertices.to(device), reduced.faces.to(device))
 
