@@ -68,7 +68,7 @@ def _colors(
     mesh: Mesh, views: ViewSet, weights: Sequence[float], options: ColorOptions, backend: str, progress: Progress
 ) -> torch.Tensor:
     projection = ProjectionOptions(view_weights=tuple(weights), power=options.power, rim=options.rim)
-    project = ViewProjection(views.rgb, views.mask, views.rig, mesh, projection, backend)
+    project = ViewProjection(views.rgb, views.mask, views.rig, mesh, projection, backend, Stage(progress, 0, 1, 4))
     progress(1, 4)
     joined, ids = joined_at_seams(mesh)
     seen = project(joined.vertices, joined.vertex_normals())

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 
 from ..errors import Bundle3DError
+from ..kernels import HAVE_NUMBA
 from ..meshes.mesh import Mesh, vertex_normals
 from ..meshes.repair import RepairOptions, repair
 from ..meshes.simplify import simplify
@@ -27,11 +28,12 @@ from .colors import ColorOptions, color_vertices
 from .hull import visual_hull
 from .initial import sphere
 from .integrate import NormalIntegrator
-from .options import STAGE_ONE, STAGE_TWO, IsomerOptions
+from .options import LEAST_FACES, STAGE_ONE, STAGE_TWO, IsomerOptions
 from .radius import fit_scale
 from .remesh_torch import split_edges
 from .smooth import laplacian_smooth, loop_subdivide
 from .stages import ImageLoss, Loss, ReferenceStageOne, ReferenceStageTwo, descend
+from .warm_up import smallest_views, warm_up
 
 __all__ = ["IsomerOptions", "Reconstruction", "reconstruct"]
 
@@ -78,6 +80,16 @@ def reconstruct(
     """
     options = options or IsomerOptions()
     _check(views)
+    if HAVE_NUMBA and options.backend != "torch" and views.mask.device.type == "cpu":
+        small = IsomerOptions(
+            hull_resolution=16, integration_steps=2, stage_one_steps=1, stage_two_steps=1, faces=LEAST_FACES,
+            reference_exact=options.reference_exact,
+        )
+        warm_up(lambda: _reconstruct(smallest_views(), small, None, silent), small, Stage(progress, 0, 0, UNITS))
+    return _reconstruct(views, options, initial, progress)
+
+
+def _reconstruct(views: ViewSet, options: IsomerOptions, initial: Mesh | None, progress: Progress) -> Reconstruction:
     with torch.inference_mode(False), torch.enable_grad():
         views = ViewSet(views.rgb.clone(), views.normal.clone(), views.mask.clone(), views.rig)
         start, views = _start(views, options, initial, Stage(progress, 0, 10, UNITS))

@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, max_pool2d, pad
 
 from ..meshes.mesh import Mesh
 from ..meshes.padding import pad_texture
+from ..progress import Progress, silent
 from ..views.camera import Camera
 from ..views.rig import Rig
 from .rasterise import rasterise
@@ -35,7 +36,14 @@ class ViewMaps:
 
 
 def view_maps(
-    images: torch.Tensor, mask: torch.Tensor, rig: Rig, mesh: Mesh, rim: float, floor: float, backend: str = "auto"
+    images: torch.Tensor,
+    mask: torch.Tensor,
+    rig: Rig,
+    mesh: Mesh,
+    rim: float,
+    floor: float,
+    backend: str = "auto",
+    progress: Progress = silent,
 ) -> ViewMaps:
     """Maps of ``images`` (V, H, W, C) and ``mask`` (V, H, W) for the surface of ``mesh``.
 
@@ -56,6 +64,7 @@ def view_maps(
         color = pad_texture(images[view].float(), solid if bool(solid.any()) else mask[view] > 0.5)
         # Within the window even a surface seen at a low angle varies in depth.
         parts.append((color, confidence[0, 0], depth, nearest[0, 0] + step * radius))
+        progress(view + 1, len(rig))
     return ViewMaps(*(torch.stack(part) for part in zip(*parts)))
 
 

@@ -14,6 +14,7 @@ import torch
 from ..errors import Bundle3DError
 from ..kernels import resolve_backend
 from ..meshes.mesh import Mesh
+from ..progress import Progress, silent
 from ..views.camera import Camera
 from ..views.rig import Rig
 from .view_confidence import view_maps
@@ -69,6 +70,7 @@ class ViewProjection:
         mesh: Mesh,
         options: ProjectionOptions | None = None,
         backend: str = "auto",
+        progress: Progress = silent,
     ) -> None:
         self.options = options or ProjectionOptions()
         if not images.shape[0] == mask.shape[0] == len(rig) or images.shape[1:3] != mask.shape[1:3]:
@@ -79,7 +81,8 @@ class ViewProjection:
         weights = self.options.view_weights
         if weights is not None and len(weights) != len(rig):
             raise Bundle3DError(f"Expected {len(rig)} view weights, one per camera, but got {len(weights)}.")
-        self.maps = view_maps(images, mask, rig, mesh, self.options.rim, self.options.rim_confidence, backend)
+        rim, confidence = self.options.rim, self.options.rim_confidence
+        self.maps = view_maps(images, mask, rig, mesh, rim, confidence, backend, progress)
         self.cameras = torch.stack([pack_camera(camera) for camera in rig])
         self.view_weights = torch.tensor([1.0] * len(rig) if weights is None else list(weights), dtype=torch.float64)
         self.backend = backend
