@@ -29,7 +29,7 @@ UNSEEN_WEIGHT = 0.05  # of faces that no pixel shows, which keep their direction
 GRAZING_COVERAGE = 0.1  # pixels per frontal pixel at which a face counts half
 LARGEST_MOVE = 0.06  # world units per step
 FARTHEST_CONTOUR = 8.0  # pixels that a contour is asked to move at once
-SOLVER_ITERATIONS, SOLVER_TOLERANCE = 60, 1e-3
+SOLVER_ITERATIONS, SOLVER_TOLERANCE = 200, 1e-3
 REPORTED_ITERATIONS = 10  # from one report of the solver to the next
 
 
