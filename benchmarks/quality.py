@@ -5,7 +5,8 @@
 DIR holds ``bundles/*.png`` and ``meshes/*.glb``. Prints a table for each and writes them with the machine's description
 to ``benchmarks/results``.
 
-Bundles: overlap of the silhouettes and angle between the re-rendered and the given normals, per view; extents.
+Bundles: overlap of the silhouettes and angle between the re-rendered and the given normals, per view; half-extents of
+the upright bounding box, and between the sides of the box (medians of their faces), which ``deviation`` judges.
 
 Meshes (specs/field.md 4.4): normalised to 0.9 of the cube, rendered to an 8-bit bundle, reconstructed, unwrapped and
 baked. Chamfer distance (sum of both mean distances) and F-score on 16384 points each, in units where the original spans
@@ -51,6 +52,7 @@ TILE = 512
 TEXTURE = 2048
 SHRINK = 0.9
 SAME_SURFACE = 0.03
+FACING = 0.95  # cosine up to which a face belongs to a side of a box
 
 
 def bundle_row(path: Path, pictures: Path | None) -> dict[str, Any]:
@@ -70,7 +72,8 @@ def bundle_row(path: Path, pictures: Path | None) -> dict[str, Any]:
         "iou": [round(float(iou), 4) for iou in ious],
         "normal_mean": [round(mean, 2) for mean, _ in errors],
         "normal_median": [round(median, 2) for _, median in errors],
-        "half_extents": [round(extent, 4) for extent in _half_extents(result.mesh)],
+        "bounding_half_extents": [round(float(extent), 4) for extent in _upright_box(result.mesh)[1]],
+        "fitted_half_extents": [round(extent, 4) for extent in _fitted_half_extents(result.mesh)],
         "deviation": _deviation(path.stem, result.mesh),
         "seconds": round(seconds, 1),
         "peak_mb": memory["peak"] >> 20,
@@ -146,17 +149,42 @@ def _normal_error(found: ViewSet, given: ViewSet, index: int) -> tuple[float, fl
     return normal_angle_error(found.normal[index], given.normal[index], both)
 
 
-def _half_extents(mesh: Mesh) -> tuple[float, float, float]:
-    """Half-extents (x, y, z) of the smallest upright box, turned about the vertical axis, with x the longer side."""
+def _upright_box(mesh: Mesh) -> tuple[torch.Tensor, torch.Tensor]:
+    """Axes (3, 3) and half-extents (3,) of the smallest upright box: the longer side, up, the shorter."""
     points = mesh.vertices.double()
-    height = float(points[:, 1].max() - points[:, 1].min()) / 2.0
-    best = (float("inf"), 0.0, 0.0)
+    up = torch.tensor((0.0, 1.0, 0.0), dtype=torch.float64)
+    best: tuple[float, torch.Tensor, torch.Tensor] | None = None
     for angle in torch.linspace(0.0, torch.pi / 2.0, 361, dtype=torch.float64)[:-1]:
-        along = points[:, 0] * angle.cos() + points[:, 2] * angle.sin()
-        across = points[:, 2] * angle.cos() - points[:, 0] * angle.sin()
-        sides = [float(values.max() - values.min()) / 2.0 for values in (along, across)]
-        best = min(best, (sides[0] * sides[1], max(sides), min(sides)))
-    return best[1], height, best[2]
+        along = torch.stack((angle.cos(), torch.zeros_like(angle), angle.sin()))
+        axes = torch.stack((along, up, torch.linalg.cross(along, up)))
+        offsets = points @ axes.T
+        extents = (offsets.amax(0) - offsets.amin(0)) / 2.0
+        area = float(extents[0] * extents[2])
+        if best is None or area < best[0]:
+            best = area, axes, extents
+    assert best is not None
+    order = [0, 1, 2] if best[2][0] >= best[2][2] else [2, 1, 0]
+    return best[1][order], best[2][order]
+
+
+def _fitted_half_extents(mesh: Mesh) -> list[float]:
+    """Half the distances between opposite sides of a box, each side at the median of its faces, weighted by area."""
+    axes, _ = _upright_box(mesh)
+    normals = mesh.face_normals().double()
+    areas = normals.norm(dim=1)
+    facing = (normals / areas.clamp(min=1e-20)[:, None]) @ axes.T
+    offsets = mesh.vertices[mesh.faces].mean(1).double() @ axes.T
+    found = []
+    for axis in range(3):
+        sides = [_weighted_median(s * offsets[:, axis], areas * (s * facing[:, axis] > FACING)) for s in (1, -1)]
+        found.append(sum(sides) / 2.0)
+    return found
+
+
+def _weighted_median(values: torch.Tensor, weights: torch.Tensor) -> float:
+    order = values.argsort()
+    cumulative = weights[order].cumsum(0)
+    return float(values[order][int((cumulative < cumulative[-1] / 2.0).sum())])
 
 
 def _deviation(name: str, mesh: Mesh) -> float | None:
@@ -165,7 +193,7 @@ def _deviation(name: str, mesh: Mesh) -> float | None:
         return round(abs(float(mesh.vertices.norm(dim=-1).mean()) / SPHERE_RADIUS - 1.0), 4)
     if name not in BOXES:
         return None
-    return round(max(abs(found / true - 1.0) for found, true in zip(_half_extents(mesh), BOXES[name])), 4)
+    return round(max(abs(found / true - 1.0) for found, true in zip(_fitted_half_extents(mesh), BOXES[name])), 4)
 
 
 def _asset(mesh: Mesh) -> dict[str, Any]:
