@@ -24,6 +24,7 @@ PACK = Path(__file__).resolve().parents[2]
 # Always the same place: the cache of compiled kernels belongs to the path under which ComfyUI imports the pack.
 LINKED_PACK = PACK / ".cache" / "custom_nodes" / "bundle3d"
 LAUNCHER = Path(__file__).with_name("launch_comfyui.py")
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach the loopback address
 
 
 def find_comfyui() -> Path:
@@ -138,7 +139,7 @@ class ComfyServer:
             "--extra-model-paths-config",
             str(self.extra_paths),
             "--listen", "127.0.0.1", "--port", str(self.port), "--base-directory", str(self.home),
-            "--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes", *self.arguments,
+            "--database-url", "sqlite:///:memory:", "--disable-auto-launch", *self.arguments,
         ]  # fmt: skip
         with self.log_file.open("wb") as log:
             # A process group of its own: Ctrl-C must reach only the runner, which cancels the job in order.
@@ -174,7 +175,7 @@ class ComfyServer:
             if not self.alive():
                 raise Bundle3DError(f"ComfyUI in {self.comfyui} ended while starting; its last lines:\n{self.log(15)}")
             try:
-                with urllib.request.urlopen(f"{self.url}/system_stats", timeout=5):
+                with DIRECT.open(f"{self.url}/system_stats", timeout=5):
                     return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)

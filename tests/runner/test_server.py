@@ -35,6 +35,17 @@ def test_a_server_that_ends_tells_its_last_lines(tmp_path: Path) -> None:
     assert not server.home.exists()
 
 
+def test_a_proxy_of_the_environment_is_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    serve = "import sys; from http.server import test, SimpleHTTPRequestHandler as Handler; "
+    serve += "open('system_stats', 'w').close(); "
+    serve += "test(Handler, bind='127.0.0.1', port=int(sys.argv[sys.argv.index('--port') + 1]))"
+    with ComfyServer(fake_comfyui(tmp_path / "ComfyUI", serve), timeout=60.0) as server:
+        assert server.alive()
+
+
 def test_a_server_that_hangs_is_ended(tmp_path: Path) -> None:
     folder = fake_comfyui(tmp_path / "ComfyUI", "import time; time.sleep(600)")
     server = ComfyServer(folder, timeout=1.0)
