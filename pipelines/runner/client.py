@@ -39,6 +39,7 @@ class ComfyClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> ComfyClient:
+        # aiohttp heeds no proxy settings of the environment (trust_env), which is right for a server on this machine.
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=120))
         return self
 
@@ -71,7 +72,9 @@ class ComfyClient:
 
     async def get_json(self, path: str) -> Any:
         """The decoded JSON answer of a GET request."""
-        body = await self.request("GET", path)
+        return self._decode(path, await self.request("GET", path))
+
+    def _decode(self, path: str, body: bytes) -> Any:
         try:
             return json.loads(body)
         except ValueError as error:
@@ -90,7 +93,7 @@ class ComfyClient:
         form.add_field("overwrite", "true")
         if path.suffix.lower() in MODEL_SUFFIXES:
             form.add_field("subfolder", "3d")
-        answer = json.loads(await self.request("POST", "/upload/image", data=form))
+        answer = self._decode("/upload/image", await self.request("POST", "/upload/image", data=form))
         return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
 
     async def queue(self, graph: ApiGraph, prompt_id: str, ui_graph: dict[str, Any] | None = None) -> None:
