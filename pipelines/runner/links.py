@@ -7,14 +7,33 @@ import shutil
 import sys
 from pathlib import Path
 
+from ..errors import Bundle3DError
+
 
 def link_folder(target: Path, link: Path) -> None:
-    """Makes ``link`` show the folder ``target``: a symbolic link, or a junction on Windows, where links need rights."""
-    if is_link(link):
-        if link.resolve() == target.resolve():
-            return
-        remove_link(link)
-    link.parent.mkdir(parents=True, exist_ok=True)
+    """Makes ``link`` show the folder ``target``: a symbolic link, or a junction on Windows, where links need rights.
+
+    Several processes may do so at the same time. Raises Bundle3DError where the link cannot be made.
+    """
+    try:
+        if is_link(link) and not _shows(link, target):
+            remove_link(link)
+        if not is_link(link):
+            link.parent.mkdir(parents=True, exist_ok=True)
+            _make_link(target, link)
+    except OSError as error:
+        if not _shows(link, target):  # else another process was faster
+            raise Bundle3DError(
+                f"Expected to link {link} to {target}, but it failed ({error}); remove {link.name} there or make the "
+                "folder writable."
+            ) from error
+
+
+def _shows(link: Path, target: Path) -> bool:
+    return is_link(link) and link.resolve() == target.resolve()
+
+
+def _make_link(target: Path, link: Path) -> None:
     if sys.platform == "win32":
         import _winapi
 
@@ -37,7 +56,7 @@ def remove_link(link: Path) -> None:
     if os.name == "nt" and link.is_dir():
         link.rmdir()
     else:
-        link.unlink()
+        link.unlink(missing_ok=True)
 
 
 def remove_tree(folder: Path) -> None:
