@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
 import time
@@ -227,16 +228,13 @@ def raise_failure(entry: dict[str, Any], graph: ApiGraph) -> None:
 
 
 async def fetch(client: ComfyClient, prepared: Prepared, outputs: dict[str, Any], out: Path) -> list[dict[str, Any]]:
-    """Downloads every output file; saved ones keep their name, a taken name gets the node's id in front."""
+    """Downloads every output file; saved ones keep their name, a taken name gets the node's id and a count in front."""
     out.mkdir(parents=True, exist_ok=True)
     rows = []
-    taken: set[Path] = set()
+    taken: set[str] = set()
     for file in output_files(outputs):
         folder = out / "previews" if file.is_preview else out
-        target = folder / safe_name(file.filename)
-        if target in taken:
-            target = folder / f"{safe_name(file.node)}-{target.name}"
-        taken.add(target)
+        target = folder / free_name(safe_name(file.filename), safe_name(file.node), folder, taken)
         content = await client.view(file.filename, file.subfolder, file.folder)
         folder.mkdir(exist_ok=True)
         target.write_bytes(content)
@@ -245,6 +243,14 @@ async def fetch(client: ComfyClient, prepared: Prepared, outputs: dict[str, Any]
             {"file": target.relative_to(out).as_posix(), "node": title, "kind": file.kind, "bytes": len(content)}
         )
     return rows
+
+
+def free_name(name: str, node: str, folder: Path, taken: set[str]) -> str:
+    """The name, changed where ``taken`` holds it already, and added there; upper and lower case are one name."""
+    names = itertools.chain([name, f"{node}-{name}"], (f"{node}-{count}-{name}" for count in itertools.count(2)))
+    free = next(choice for choice in names if str(folder / choice).casefold() not in taken)
+    taken.add(str(folder / free).casefold())
+    return free
 
 
 def safe_name(name: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bundle3d.pipelines.runner.outputs import OutputFile, output_files, output_texts
-from bundle3d.pipelines.runner.run import safe_name
+from bundle3d.pipelines.runner.run import free_name, safe_name
 from bundle3d.pipelines.runner.watch import NodeTimes
 
 OUTPUTS = {
@@ -52,3 +54,10 @@ def test_seconds_go_to_the_node_that_people_see() -> None:
         times.take({"type": kind, "data": {"prompt_id": "p", **more}}, "p", float(second))
         times.take({"type": "executing", "data": {"prompt_id": "another", "node": "9"}}, "p", float(second))
     assert times.seconds == {"2": 2.0, "3": 1.0} and times.cached == {"1"} and times.current is None
+
+
+def test_a_taken_name_is_changed_until_it_is_free(tmp_path: Path) -> None:
+    taken: set[str] = set()
+    names = [free_name(name, "7", tmp_path, taken) for name in ("a.png", "A.png", "a.PNG", "a.png")]
+    assert names == ["a.png", "7-A.png", "7-2-a.PNG", "7-3-a.png"]
+    assert free_name("a.png", "7", tmp_path / "previews", taken) == "a.png"
