@@ -173,14 +173,21 @@ def install_packages(comfyui: Path) -> None:
     say("installing torch (once; it is large)")
     pip_install(TORCH, what=f"Installing {TORCH}")
     say("installing what ComfyUI and Bundle3D need")
-    comfyui_needs, fixed = CACHE / "comfyui-requirements.txt", CACHE / "constraints.txt"
+    comfyui_needs = CACHE / "comfyui-requirements.txt"
     comfyui_needs.write_text("\n".join(needed), encoding="utf-8")
-    fixed.write_text("\n".join([TORCH, *TORCH_COMPANIONS]), encoding="utf-8")
-    pip_install("-c", fixed, "-r", comfyui_needs, "-r", ROOT / "requirements.txt", what="Installing the requirements")
+    pip_install("-c", torch_constraints(), "-r", comfyui_needs, "-r", ROOT / "requirements.txt", what="Installing the requirements")
     pip_install("--no-deps", *TORCH_COMPANIONS, what="Installing torchvision and torchaudio")
     remove_libraries_that_cannot_load()
     pip_install("--no-deps", "--editable", ROOT, what="Installing this folder as the package bundle3d")
     write_stamp(stamp, wanted)
+
+
+def torch_constraints() -> Path:
+    """A constraints file that keeps every later installation from replacing torch."""
+    CACHE.mkdir(exist_ok=True)
+    constraints = CACHE / "constraints.txt"
+    constraints.write_text("\n".join([TORCH, *TORCH_COMPANIONS]), encoding="utf-8")
+    return constraints
 
 
 def remove_libraries_that_cannot_load() -> None:
@@ -200,8 +207,7 @@ def install_test_tools() -> None:
     wanted = [(ROOT / "requirements-dev.txt").read_text(encoding="utf-8"), GLTF_VALIDATOR, sys.version]
     if not is_stamped(stamp, wanted):
         say("installing the test tools")
-        constraints = CACHE / "constraints.txt"
-        pip_install("-c", constraints, "-r", ROOT / "requirements-dev.txt", what="Installing the test tools")
+        pip_install("-c", torch_constraints(), "-r", ROOT / "requirements-dev.txt", what="Installing the test tools")
         folder = CACHE / "node"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "package.json").write_text('{"private": true}\n', encoding="utf-8")

@@ -120,3 +120,8 @@ def test_requirements_are_lower_bounds_without_torch() -> None:
     needed = [line for line in lines if line and not line.startswith("#")]
     assert needed and all(re.fullmatch(r"[A-Za-z0-9_.-]+>=[0-9.]+", line) for line in needed)
     assert not any(line.startswith("torch") for line in needed)
+
+
+def test_the_constraints_are_written_where_they_are_used(bootstrap: ModuleType) -> None:
+    lines = bootstrap.torch_constraints().read_text(encoding="utf-8").split()
+    assert lines == [bootstrap.TORCH, *bootstrap.TORCH_COMPANIONS]
