@@ -40,7 +40,7 @@ def visual_hull(
     for view in range(len(views.rig)):
         if not bool((views.mask[view] > 0.5).any()):
             raise Bundle3DError(
-                f"Expected an object in every view, but the mask of view {view} is empty; check the bundle image."
+                f"Expected an object in every view, but the mask of view {view + 1} is empty; check the bundle image."
             )
     spacing = 2.0 * HALF_EXTENT / resolution
     field = silhouette_field(views.mask, views.rig)
