@@ -112,7 +112,8 @@ class Bundle3D_IsomerReconstruct(io.ComfyNode):
                     min=0,
                     max=2**31 - 1,
                     control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Equal seeds and inputs give exactly equal meshes.",
+                    tooltip="Equal seeds and inputs give exactly equal meshes on the CPU; on a GPU sums may differ in "
+                    "their last bits.",
                 ),
                 io.Boolean.Input(
                     "reference_exact",
