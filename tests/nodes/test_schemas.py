@@ -1,0 +1,29 @@
+"""Saved workflows keep working: sockets are only ever added at the end."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+from .schemas import FILE, changes, sockets
+
+
+def test_sockets_are_only_added_at_the_end(nodes: dict[str, Any]) -> None:
+    stored, current = json.loads(FILE.read_text("utf-8")), json.loads(json.dumps(sockets(nodes)))
+    assert changes(stored, current) == []
+    assert stored == current, "run `.venv/bin/python -m bundle3d.tests.nodes.schemas` to add the new sockets"
+
+
+def test_a_changed_default_and_a_socket_in_between_are_found() -> None:
+    stored = json.loads(FILE.read_text("utf-8"))
+    changed = copy.deepcopy(stored)
+    changed["Bundle3D_Turntable"]["inputs"].insert(0, {"id": "new", "type": "INT"})
+    seed = changed["Bundle3D_IsomerReconstruct"]["inputs"][-2]
+    seed["default"] = 7
+    found = changes(stored, changed)
+    assert any(line.startswith("Bundle3D_Turntable.inputs[0]") for line in found)
+    assert any("'id': 'seed'" in line for line in found)
+    added = copy.deepcopy(stored)
+    added["Bundle3D_Turntable"]["inputs"].append({"id": "new", "type": "INT"})
+    assert changes(stored, added) == []
