@@ -9,6 +9,17 @@ const OUTPUT = "bundle3d_views";
 const MINIMUM_HEIGHT = 420;
 const START_SIZE = [520, 640];
 
+// The node of an execution id (1:4:7, from the root through subgraph nodes) or a locator id (subgraph's UUID:7).
+function findNode(id) {
+  const path = String(id).split(":");
+  let graph = app.rootGraph ?? app.graph;
+  const named = graph.subgraphs?.get(path[0]);
+  if (named) [graph] = [named, path.shift()];
+  const last = path.pop();
+  for (const step of path) graph = graph?.getNodeById(step)?.subgraph;
+  return graph?.getNodeById(last);
+}
+
 const urlOf = (file) => api.apiURL(`/view?${new URLSearchParams(file)}`);
 
 app.registerExtension({
@@ -40,7 +51,7 @@ app.registerExtension({
   // Results that come back with a reopened workflow; they are listed by the id of their node.
   onNodeOutputsUpdated(outputs) {
     for (const [id, output] of Object.entries(outputs)) {
-      const node = output?.[OUTPUT] && app.graph.getNodeById(id.split(":").pop());
+      const node = output?.[OUTPUT] && findNode(id);
       if (node?.comfyClass === NODE) node.bundle3dShow(output);
     }
   },

@@ -70,9 +70,10 @@ export class Viewer {
   }
 
   async choose(index) {
+    const request = (this.request = (this.request ?? 0) + 1);
     const description = this.batch[index];
     const data = await ViewData.load(description, this.urlOf(description.atlas));
-    if (description !== this.batch[index]) return; // another result has come in meanwhile
+    if (request !== this.request) return; // another bundle has been asked for meanwhile
     this.data = data;
     this.readout.textContent = HINT;
     this.strip.canvas.style.aspectRatio = `${data.cameras.length} / 1`;
