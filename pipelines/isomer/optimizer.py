@@ -97,6 +97,10 @@ class MeshOptimizer:
         """Bring the edges toward their wanted length: collapse, split and flip once."""
         wanted, tolerance = self.state[:, 8], self.settings.tolerance
         self.state, self.faces = remesh(
-            self.state, self.faces, (1 - tolerance) * wanted, (1 + tolerance) * wanted, self.generator,
+            self.state,
+            self.faces,
+            (1 - tolerance) * wanted,
+            (1 + tolerance) * wanted,
+            self.generator,
             backend=self.backend,
         )

@@ -82,7 +82,11 @@ def reconstruct(
     _check(views)
     if HAVE_NUMBA and options.backend != "torch" and views.mask.device.type == "cpu":
         small = IsomerOptions(
-            hull_resolution=16, integration_steps=2, stage_one_steps=1, stage_two_steps=1, faces=LEAST_FACES,
+            hull_resolution=16,
+            integration_steps=2,
+            stage_one_steps=1,
+            stage_two_steps=1,
+            faces=LEAST_FACES,
             reference_exact=options.reference_exact,
         )
         warm_up(lambda: _reconstruct(smallest_views(), small, None, silent), small, Stage(progress, 0, 0, UNITS))

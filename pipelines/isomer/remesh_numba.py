@@ -101,7 +101,11 @@ def neighbour_sums(vertices: torch.Tensor, faces: torch.Tensor) -> tuple[torch.T
 
 
 def remesh(
-    state: torch.Tensor, faces: torch.Tensor, minimum: torch.Tensor, maximum: torch.Tensor, most_vertices: int,
+    state: torch.Tensor,
+    faces: torch.Tensor,
+    minimum: torch.Tensor,
+    maximum: torch.Tensor,
+    most_vertices: int,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Collapse, split and flip once. See ``isomer.remesh.remesh``; CPU tensors only."""

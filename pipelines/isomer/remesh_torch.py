@@ -65,7 +65,11 @@ def shared_neighbours(edges: torch.Tensor, chosen: torch.Tensor, count: int) -> 
 
 
 def _nominated(
-    positions: torch.Tensor, faces: torch.Tensor, sides: torch.Tensor, lengths: torch.Tensor, minimum: torch.Tensor,
+    positions: torch.Tensor,
+    faces: torch.Tensor,
+    sides: torch.Tensor,
+    lengths: torch.Tensor,
+    minimum: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
     """Indices of the edges that collapsible faces name: faces that are folded over or too small."""
@@ -85,7 +89,11 @@ def _nominated(
 
 
 def collapse_priority(
-    positions: torch.Tensor, faces: torch.Tensor, edges: torch.Tensor, sides: torch.Tensor, minimum: torch.Tensor,
+    positions: torch.Tensor,
+    faces: torch.Tensor,
+    edges: torch.Tensor,
+    sides: torch.Tensor,
+    minimum: torch.Tensor,
     generator: torch.Generator,
 ) -> torch.Tensor:
     """How much each edge (E,) asks to collapse: nominated by a face (1) plus its shortfall from ``minimum`` (V,)."""
@@ -97,7 +105,10 @@ def collapse_priority(
 
 
 def collapse_edges(
-    state: torch.Tensor, faces: torch.Tensor, edges: torch.Tensor, priority: torch.Tensor,
+    state: torch.Tensor,
+    faces: torch.Tensor,
+    edges: torch.Tensor,
+    priority: torch.Tensor,
     generator: torch.Generator | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Collapse an independent set of the edges with positive ``priority`` (E,), highest first.
@@ -149,9 +160,7 @@ def pack(state: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.
     return state[used], index[faces]
 
 
-def flip_edges(
-    positions: torch.Tensor, faces: torch.Tensor, generator: torch.Generator | None = None
-) -> torch.Tensor:
+def flip_edges(positions: torch.Tensor, faces: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Flip an independent set of the edges whose flip evens out the valences, best first; returns faces (M, 3).
 
     Equal gains are ordered by ``generator``, without one by edge.
@@ -188,7 +197,11 @@ def flip_edges(
 
 
 def remesh(
-    state: torch.Tensor, faces: torch.Tensor, minimum: torch.Tensor, maximum: torch.Tensor, most_vertices: int,
+    state: torch.Tensor,
+    faces: torch.Tensor,
+    minimum: torch.Tensor,
+    maximum: torch.Tensor,
+    most_vertices: int,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Collapse, split and flip once. See ``isomer.remesh.remesh``; ``generator`` is a CPU generator."""

@@ -91,9 +91,7 @@ def _split_faces(
     return torch.cat((others, torch.stack((p, c, q), dim=1), first, second))
 
 
-def _odd_points(
-    vertices: torch.Tensor, faces: torch.Tensor, edges: torch.Tensor, sides: torch.Tensor
-) -> torch.Tensor:
+def _odd_points(vertices: torch.Tensor, faces: torch.Tensor, edges: torch.Tensor, sides: torch.Tensor) -> torch.Tensor:
     """Loop's point (E, 3) for every edge; its middle at a border."""
     ends = vertices.index_select(0, edges.reshape(-1)).reshape(-1, 2, 3).sum(1)
     flat = sides.reshape(-1)

@@ -127,9 +127,7 @@ def _joined(parts: list[Part], field: str, missing: np.ndarray | None) -> torch.
     return _tensor(joined)
 
 
-def _with_all_normals(
-    normals: torch.Tensor | None, vertices: torch.Tensor, faces: torch.Tensor
-) -> torch.Tensor | None:
+def _with_all_normals(normals: torch.Tensor | None, vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor | None:
     """Normals where zero rows (absent in the file) are replaced by those of the surface."""
     if normals is None:
         return None

@@ -20,9 +20,7 @@ from .stl import read_stl
 READ_FORMATS = ("glb", "gltf", "obj", "ply", "stl")
 
 
-def read_mesh(
-    source: str | os.PathLike[str] | bytes, format: str | None = None, limits: Limits = LIMITS
-) -> Mesh:
+def read_mesh(source: str | os.PathLike[str] | bytes, format: str | None = None, limits: Limits = LIMITS) -> Mesh:
     """The whole scene of a GLB, embedded glTF, OBJ, PLY or STL file as one Mesh, node transforms applied.
 
     ``source`` is a path or the file's bytes; ``format`` is its extension, by default the path's or found in the bytes.

@@ -32,9 +32,7 @@ def ssim(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor | None = None) -> 
     _check(a, b)
     height, width, channels = a.shape[-3:]
     if min(height, width) < SSIM_WINDOW:
-        raise Bundle3DError(
-            f"Expected images of at least {SSIM_WINDOW} pixels, but got {width}x{height}; enlarge."
-        )
+        raise Bundle3DError(f"Expected images of at least {SSIM_WINDOW} pixels, but got {width}x{height}; enlarge.")
     first, second = (_planes(image) for image in (a, b))
     mean_a, mean_b = _blur(first), _blur(second)
     variance_a = _blur(first * first) - mean_a**2

@@ -55,9 +55,7 @@ def test_smoothing_does_not_change_its_input():
     assert torch.equal(mesh.vertices, before)
 
 
-@pytest.mark.parametrize(
-    ("share", "vertices", "faces"), [(0.0025, 4608, 9216), (0.05, 1272, 2544), (0.5, 288, 576)]
-)
+@pytest.mark.parametrize(("share", "vertices", "faces"), [(0.0025, 4608, 9216), (0.05, 1272, 2544), (0.5, 288, 576)])
 def test_loop_subdivision_gives_the_golden_counts(share: float, vertices: int, faces: int):
     result = loop_subdivide(Mesh(*torus()), share * DIAGONAL)
     assert (len(result.vertices), len(result.faces)) == (vertices, faces)

@@ -42,7 +42,14 @@ def obj() -> Iterator[Case]:
     }
     for name, text in bodies.items():
         yield Case(f"obj {name}", "bad.obj", text.encode())
-    foreign = ("../m.mtl", "../../etc/passwd", "/etc/passwd", "C:\\m.mtl", "\\\\host\\m.mtl", "http://example.invalid/m")
+    foreign = (
+        "../m.mtl",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "C:\\m.mtl",
+        "\\\\host\\m.mtl",
+        "http://example.invalid/m",
+    )
     for name in (*foreign, "x" * 5000):
         yield Case(f"obj library {name[:30]}", "library.obj", f"mtllib {name}\n{corners}f 1 2 3\n".encode())
     for name in ("../t.png", "/etc/passwd", "..\\t.png", "file:///t.png", "-s 1 1 1 ../../t.png"):

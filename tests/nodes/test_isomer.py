@@ -37,8 +37,15 @@ def test_the_report_tells_of_views_that_the_mesh_misses() -> None:
     from bundle3d.pipelines.views.rig import named_rig
 
     figures = {
-        "faces": 4, "vertices": 4, "components": 1, "watertight": True, "manifold": True, "distances": [4.5, 4.0],
-        "silhouette_iou": [0.9, 0.0], "normal_mean": [5.0, float("nan")], "normal_median": [4.0, float("nan")],
+        "faces": 4,
+        "vertices": 4,
+        "components": 1,
+        "watertight": True,
+        "manifold": True,
+        "distances": [4.5, 4.0],
+        "silhouette_iou": [0.9, 0.0],
+        "normal_mean": [5.0, float("nan")],
+        "normal_median": [4.0, float("nan")],
     }
     text = report_text(Reconstruction(accept(core_mesh(box()))[0], named_rig("kiss3dgen"), figures))
     assert "distance 4.000 to 4.500" in text and "off by 5.0 degrees" in text

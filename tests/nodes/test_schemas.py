@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 from .schemas import FILE, changes, sockets
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
+ON_PURPOSE = {"filename_prefix", "frames"}  # a name of its own; as many pictures as the workflow shows
 
 
 def test_sockets_are_only_added_at_the_end(nodes: dict[str, Any]) -> None:
@@ -27,3 +31,12 @@ def test_a_changed_default_and_a_socket_in_between_are_found() -> None:
     added = copy.deepcopy(stored)
     added["Bundle3D_Turntable"]["inputs"].append({"id": "new", "type": "INT"})
     assert changes(stored, added) == []
+
+
+def test_workflows_store_the_defaults() -> None:
+    stored = json.loads(FILE.read_text("utf-8"))
+    for file in WORKFLOWS.glob("*.json"):
+        for node in json.loads(file.read_text("utf-8")).values():
+            for socket in stored.get(node["class_type"], {}).get("inputs", []):
+                if "default" in socket and socket["id"] not in ON_PURPOSE:
+                    assert node["inputs"][socket["id"]] == socket["default"], f"{file.name}: {socket['id']}"
