@@ -175,7 +175,8 @@ def install_packages(comfyui: Path) -> None:
     say("installing what ComfyUI and Bundle3D need")
     comfyui_needs = CACHE / "comfyui-requirements.txt"
     comfyui_needs.write_text("\n".join(needed), encoding="utf-8")
-    pip_install("-c", torch_constraints(), "-r", comfyui_needs, "-r", ROOT / "requirements.txt", what="Installing the requirements")
+    needs = ["-r", comfyui_needs, "-r", ROOT / "requirements.txt"]
+    pip_install("-c", torch_constraints(), *needs, what="Installing the requirements")
     pip_install("--no-deps", *TORCH_COMPANIONS, what="Installing torchvision and torchaudio")
     remove_libraries_that_cannot_load()
     pip_install("--no-deps", "--editable", ROOT, what="Installing this folder as the package bundle3d")
