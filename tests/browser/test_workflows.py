@@ -30,7 +30,8 @@ def test_workflows_explain_themselves() -> None:
     for file in WORKFLOWS.glob("*.json"):
         nodes = json.loads(file.read_text("utf-8"))["nodes"]
         (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
-        titles = [node.get("title", node["type"]) for node in nodes]
+        assert [node["type"] for node in nodes if not node.get("title")] == [], file.name
+        titles = [node["title"] for node in nodes]
         assert len(set(titles)) == len(titles) and "Save mesh" in titles
         steps = [line.split("**")[1] for line in note["widgets_values"][0].splitlines() if "**" in line]
         assert {step for step in steps if "here" not in step} <= set(titles), file.name
