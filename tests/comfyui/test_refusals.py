@@ -1,4 +1,4 @@
-"""Broken files, wrong bundles and escaping paths in a running ComfyUI: each refused in a sentence, and nothing written."""
+"""Broken files, wrong bundles and escaping paths in a running ComfyUI: each refused in a sentence, nothing written."""
 
 from __future__ import annotations
 
