@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -16,6 +17,7 @@ from ..errors import Bundle3DError
 
 ApiGraph = dict[str, dict[str, Any]]  # node id -> {"class_type", "inputs", "_meta"}
 MODEL_SUFFIXES = {".glb", ".gltf", ".obj", ".ply", ".stl", ".fbx"}
+CANCEL_ATTEMPTS, CANCEL_INTERVAL = 20, 0.25  # seconds between two attempts
 
 
 class GraphError(Bundle3DError):
@@ -115,9 +117,17 @@ class ComfyClient:
         return any(item[1] == prompt_id for item in queue["queue_running"] + queue["queue_pending"])
 
     async def cancel(self, prompt_id: str) -> None:
-        """Takes the job out of the queue, or interrupts it where it runs; other jobs are left alone."""
-        await self.request("POST", "/queue", json={"delete": [prompt_id]})
-        await self.request("POST", "/interrupt", json={"prompt_id": prompt_id})
+        """Takes the job out of the queue, or interrupts it where it runs; other jobs are left alone.
+
+        The server forgets an interruption that reaches it just as the job starts, so it is asked until the job is gone
+        or ``CANCEL_ATTEMPTS`` are spent.
+        """
+        for _ in range(CANCEL_ATTEMPTS):
+            await self.request("POST", "/queue", json={"delete": [prompt_id]})
+            await self.request("POST", "/interrupt", json={"prompt_id": prompt_id})
+            if not await self.is_queued(prompt_id):
+                return
+            await asyncio.sleep(CANCEL_INTERVAL)
 
     async def view(self, filename: str, subfolder: str, folder: str) -> bytes:
         """The bytes of an output file; folder is output, temp or input."""
