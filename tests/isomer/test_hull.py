@@ -100,7 +100,7 @@ def test_the_corners_of_thick_parts_are_not_widened() -> None:
 def test_wrong_silhouettes_are_refused() -> None:
     views = views_of(box((0.5, 0.5, 0.5)), named_rig("kiss3dgen"))
     empty = ViewSet(views.rgb, views.normal, views.mask * torch.tensor((1.0, 0.0, 1.0, 1.0))[:, None, None], views.rig)
-    with pytest.raises(Bundle3DError, match="view 1"):
+    with pytest.raises(Bundle3DError, match="view 2"):
         visual_hull(empty)
     with pytest.raises(Bundle3DError, match="resolution"):
         visual_hull(views, 2)

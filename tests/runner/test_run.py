@@ -160,7 +160,13 @@ def test_ctrl_c_cancels_the_job(comfyui: ComfyServer, tmp_path: Path) -> None:
     graph = tmp_path / "slow.json"
     graph.write_text(json.dumps(slow_graph()))
     command = [sys.executable, "-m", "bundle3d.pipelines.runner", "run", str(graph), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen([*command, "--server", comfyui.url], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--server", comfyui.url],
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background of a shell ignore Ctrl-C, and their children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         wait_until(lambda: not is_idle(comfyui), 120)
         process.send_signal(signal.SIGINT)
