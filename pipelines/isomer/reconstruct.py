@@ -39,7 +39,7 @@ __all__ = ["IsomerOptions", "Reconstruction", "reconstruct"]
 
 # Share of the integration steps, edge length in world units, pixels of the views, stiffness: first coarse, then fine.
 INTEGRATION_LEVELS = ((0.7, 0.03, 256, 0.1), (0.3, 0.02, 512, 0.03))
-FLATTENING_STIFFNESS, FLATTENINGS = 0.1, 12
+FLATTENING_STIFFNESS, FLATTENINGS = 0.1, 16
 OVERLAP_SLACK = 0.002  # of the lowest silhouette IoU, that flattening may cost
 FEWER = 0.9  # share of the asked face count below which faces are cut
 FINER = 0.7  # of the edge length for the asked face count, so that rather too many faces are made than too few
