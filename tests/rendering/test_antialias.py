@@ -10,11 +10,8 @@ from bundle3d.pipelines.rendering.rasterise import Fragments, rasterise
 from bundle3d.pipelines.rendering.silhouette import find_crossings
 from bundle3d.pipelines.views.rig import Rig
 
+from .cases import BACKENDS, both_projections, each_backend
 from .shapes import ORTHOGRAPHIC, PERSPECTIVE, bumpy, flat, sphere
-
-BACKENDS = ("numba", "torch") if HAVE_NUMBA else ("torch",)
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
-both_projections = pytest.mark.parametrize("rig", (ORTHOGRAPHIC, PERSPECTIVE), ids=("orthographic", "perspective"))
 
 
 def coverage(clip: torch.Tensor, faces: torch.Tensor, size: int, backend: str) -> torch.Tensor:

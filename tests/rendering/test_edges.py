@@ -5,9 +5,8 @@ import torch
 from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.rendering.edges import Edges, find_edges
 
+from .cases import BACKENDS
 from .shapes import bumpy
-
-BACKENDS = ("numba", "torch") if HAVE_NUMBA else ("torch",)
 
 
 def as_dictionary(edges: Edges) -> dict[tuple[int, ...], list[int]]:

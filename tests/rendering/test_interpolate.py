@@ -8,15 +8,8 @@ from bundle3d.pipelines.rendering.interpolate import interpolate
 from bundle3d.pipelines.rendering.rasterise import rasterise
 from bundle3d.pipelines.views.rig import Rig
 
-from .shapes import ORTHOGRAPHIC, PERSPECTIVE, bumpy
-
-BACKENDS = ("numba", "torch") if HAVE_NUMBA else ("torch",)
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
-both_projections = pytest.mark.parametrize("rig", (ORTHOGRAPHIC, PERSPECTIVE), ids=("orthographic", "perspective"))
-
-
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
+from .cases import BACKENDS, both_projections, each_backend, relative
+from .shapes import PERSPECTIVE, bumpy
 
 
 @each_backend

@@ -10,11 +10,8 @@ from bundle3d.pipelines.rendering.rasterise import rasterise, visible_faces
 from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.rig import Rig
 
+from .cases import both_projections, each_backend
 from .shapes import ORTHOGRAPHIC, PERSPECTIVE, bumpy, flat, soup, sphere
-
-BACKENDS = ("numba", "torch") if HAVE_NUMBA else ("torch",)
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
-both_projections = pytest.mark.parametrize("rig", (ORTHOGRAPHIC, PERSPECTIVE), ids=("orthographic", "perspective"))
 
 
 @each_backend

@@ -10,15 +10,8 @@ from bundle3d.pipelines.rendering.rasterise import rasterise
 from bundle3d.pipelines.rendering.render import render_attributes
 from bundle3d.pipelines.views.rig import Rig
 
+from .cases import BACKENDS, both_projections, each_backend, relative
 from .shapes import ORTHOGRAPHIC, PERSPECTIVE, bumpy, sphere
-
-BACKENDS = ("numba", "torch") if HAVE_NUMBA else ("torch",)
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
-both_projections = pytest.mark.parametrize("rig", (ORTHOGRAPHIC, PERSPECTIVE), ids=("orthographic", "perspective"))
-
-
-def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
 
 
 @each_backend
