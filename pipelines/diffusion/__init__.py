@@ -1,0 +1,1 @@
+"""Drawing bundle images with FLUX."""

@@ -1,0 +1,141 @@
+"""What ControlNets see, when they act, and what they add. Source: specs/kiss3dgen.md 3.6."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..errors import Bundle3DError
+from .attention import attention
+from .autoencoder import encode_image
+from .control_image import control_image
+from .latents import image_ids, pack, text_ids
+from .models import BundleModels, ControlNet
+from .velocity import Conditioning, Residuals, activation_bytes, timestep
+
+
+@dataclass(frozen=True)
+class Control:
+    """A picture (H, W, 3) in [0, 1] that a ControlNet holds the drawing to.
+
+    ``mode`` is one of the network's union modes, or for a network of one use says only how the picture is prepared.
+    It acts with ``scale`` at the evaluations between the shares ``start`` and ``end`` of all; ``down_scale`` coarsens
+    the picture of modes tile and lq.
+    """
+
+    image: torch.Tensor
+    net: ControlNet
+    mode: str = "tile"
+    scale: float = 0.6
+    start: float = 0.0
+    end: float = 0.65
+    down_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class PreparedControl:
+    """A control with what its network takes: packed latents (1, N, 4C), or pixels (1, 3, H, W) in [-1, 1]."""
+
+    control: Control
+    condition: torch.Tensor
+    mode_id: int | None
+
+
+def is_active(control: Control, index: int, count: int) -> bool:
+    """Whether ``control`` acts at evaluation ``index`` of ``count``, which must lie wholly within its shares."""
+    return index / count >= control.start and (index + 1) / count <= control.end
+
+
+def prepare_control(
+    models: BundleModels, control: Control, height: int, width: int, generator: torch.Generator
+) -> PreparedControl:
+    """``control`` for a drawing of ``height`` x ``width`` pixels; ``generator`` is drawn from where the VAE is used.
+
+    Raises Bundle3DError where its network does not know its mode.
+    """
+    modes = control.net.modes
+    if modes is not None and control.mode not in modes:
+        raise Bundle3DError(
+            f"Expected one of the ControlNet's modes {', '.join(modes)}, but got {control.mode!r}; choose one of them, "
+            f"or load a ControlNet that was made for {control.mode} alone."
+        )
+    image = control_image(control.image, control.mode, height, width, control.down_scale)
+    if control.net.takes_pixels:
+        condition = image.movedim(-1, 0)[None] * 2 - 1
+    else:
+        condition = pack(encode_image(models.vae, image, generator))
+    return PreparedControl(control, condition, None if modes is None else modes[control.mode])
+
+
+def control_residuals(
+    controls: list[PreparedControl],
+    latents: torch.Tensor,
+    sigma: float,
+    conditioning: Conditioning,
+    models: BundleModels,
+) -> Residuals | None:
+    """What ``controls`` together add to the transformer's blocks at (1, C, H, W) latents; None for no controls."""
+    config = models.transformer.module.config
+    total: Residuals | None = None
+    for prepared in controls:
+        own = _residuals(prepared, latents, sigma, conditioning, config.num_layers, config.num_single_layers)
+        total = own if total is None else Residuals(_added(total.double, own.double), _added(total.single, own.single))
+    return total
+
+
+def _residuals(
+    prepared: PreparedControl,
+    latents: torch.Tensor,
+    sigma: float,
+    conditioning: Conditioning,
+    layers: int,
+    single_layers: int,
+) -> Residuals:
+    net = prepared.control.net
+    device, dtype = net.holder.compute_device, net.holder.compute_dtype
+    rows, columns = latents.shape[-2] // 2, latents.shape[-1] // 2
+    text = conditioning.text.to(device, dtype)
+    inputs: dict[str, Any] = {
+        "hidden_states": pack(latents).to(device, dtype),
+        "controlnet_cond": prepared.condition.to(device, dtype),
+        "conditioning_scale": prepared.control.scale,
+        "encoder_hidden_states": text,
+        "pooled_projections": conditioning.pooled.to(device, dtype),
+        "timestep": timestep(sigma, device, dtype),
+        "img_ids": image_ids(rows, columns, device),
+        "txt_ids": text_ids(text.shape[1], device),
+    }
+    if prepared.mode_id is not None:
+        inputs["controlnet_mode"] = torch.tensor([[prepared.mode_id]], device=device)
+    config = net.holder.module.config
+    if config.guidance_embeds:
+        inputs["guidance"] = torch.full([1], conditioning.guidance, device=device)
+    width = config.num_attention_heads * config.attention_head_dim
+    memory = activation_bytes(rows * columns + text.shape[1], width, dtype)
+    with net.holder.use(memory) as module, attention(device):
+        double, single = module(**inputs, return_dict=False)
+    return Residuals(
+        _per_block(double, layers, cyclic=net.takes_pixels), _per_block(single, single_layers, cyclic=False)
+    )
+
+
+def _per_block(samples: Sequence[torch.Tensor] | None, blocks: int, cyclic: bool) -> Sequence[torch.Tensor] | None:
+    """One sample per block: each for a run of neighbouring blocks, or in turn for networks that take pixels.
+
+    So networks of different depths add up.
+    """
+    if not samples:
+        return None
+    if cyclic:
+        return [samples[block % len(samples)] for block in range(blocks)]
+    run = -(-blocks // len(samples))
+    return [samples[block // run] for block in range(blocks)]
+
+
+def _added(a: Sequence[torch.Tensor] | None, b: Sequence[torch.Tensor] | None) -> Sequence[torch.Tensor] | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return [x + y.to(x.device, x.dtype) for x, y in zip(a, b)]

@@ -1,0 +1,68 @@
+"""The components that draw a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .holder import Holder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# What the InstantX and Shakker Union ControlNets call their modes (specs/kiss3dgen.md 3.6).
+UNION_MODES: Mapping[str, int] = {"canny": 0, "tile": 1, "depth": 2, "blur": 3, "pose": 4, "gray": 5, "lq": 6}
+
+
+@dataclass(frozen=True)
+class ControlNet:
+    """A FluxControlNetModel; ``union_modes`` are the ids of its uses, where one network has several."""
+
+    holder: Holder
+    union_modes: Mapping[str, int] | None = None
+
+    @property
+    def modes(self) -> Mapping[str, int] | None:
+        """The ids of its modes; None for a network of one use, which gets no mode token."""
+        return (self.union_modes or UNION_MODES) if self.holder.module.union else None
+
+    @property
+    def takes_pixels(self) -> bool:
+        """Whether it encodes the control picture itself (XLabs), instead of taking the VAE's latents (InstantX)."""
+        return bool(self.holder.module.input_hint_block is not None)
+
+
+@dataclass(frozen=True)
+class Redux:
+    """A SiglipVisionModel and a ReduxImageEncoder, which turn a picture into words that FLUX reads."""
+
+    embedder: Holder
+    image_encoder: Holder
+
+
+@dataclass(frozen=True)
+class BundleModels:
+    """All that draws a bundle: a FluxTransformer2DModel, an AutoencoderKL, a CLIPTextModel, a T5EncoderModel, tokenizers.
+
+    ``shift`` is that of the folder's scheduler. LoRAs are PEFT layers in the transformer.
+    """
+
+    transformer: Holder
+    vae: Holder
+    text_encoder: Holder
+    tokenizer: PreTrainedTokenizerBase
+    text_encoder_2: Holder
+    tokenizer_2: PreTrainedTokenizerBase
+    redux: Redux | None = None
+    shift: float = 3.0
+
+    @property
+    def pixels_per_token(self) -> int:
+        """Side in pixels of the square that one image token stands for: 16 for FLUX."""
+        return int(2 ** len(self.vae.module.config.block_out_channels))
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents: 16 for FLUX."""
+        return int(self.transformer.module.config.in_channels // 4)
