@@ -22,14 +22,19 @@ def preview(vae: Holder, latents: torch.Tensor) -> torch.Tensor:
     Each pixel is a linear function of its latent. The function is fitted once per VAE to what this VAE makes of a
     colour chart, so it fits every VAE.
     """
+    return _affine(latents[0].float().cpu().movedim(0, -1), preview_weights(vae)).clamp(0, 1)
+
+
+def preview_weights(vae: Holder) -> torch.Tensor:
+    """The (C + 1, 3) factors of each channel, and last of 1, that make colours in [0, 1] of latents."""
     weights = _weights.get(vae.module)
     if weights is None:
         weights = _weights[vae.module] = _fit(vae)
-    return _affine(latents[0].float().cpu().movedim(0, -1), weights).clamp(0, 1)
+    return weights
 
 
 def _fit(vae: Holder) -> torch.Tensor:
-    """(C + 1, 3) weights by least squares."""
+    """The factors by least squares."""
     generator = torch.Generator().manual_seed(0)
     colors = color_chart(generator)
     factor = spatial_factor(vae)
