@@ -1,0 +1,1 @@
+"""Checkpoints: what is known of the published ones, reading files safely, and the demo family."""

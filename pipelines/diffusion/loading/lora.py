@@ -1,0 +1,157 @@
+"""LoRA files, in the names of kohya's trainers and of PEFT, on FLUX's transformer and text encoders through PEFT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...checkpoints.safe_load import read_state_dict
+from ...errors import Bundle3DError
+from .casting import cast_weights, compute_dtype_of
+from .lora_keys import locate, split_name
+from .recognise import what_is_it
+from .transformer_keys import diffusers_layers, split_rows
+
+ADVICE = "choose a LoRA trained for FLUX.1-dev"
+
+
+def load_lora(path: Path) -> dict[str, torch.Tensor]:
+    """A LoRA's ``<part>.<layer>.lora_A.weight`` (R, in), ``.lora_B.weight`` (out, R) and ``.alpha`` (a number).
+
+    Parts are ``transformer``, ``text_encoder`` (CLIP) and ``text_encoder_2`` (T5), layers those of diffusers and
+    transformers. The weight with the LoRA is W + scale * alpha / R * B @ A; a file without alpha gets alpha = R.
+    Raises Bundle3DError where the file holds no LoRA of FLUX, or another kind of adapter (DoRA, LoKr, LoHa).
+    """
+    path = Path(path)
+    layers: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in read_state_dict(path).items():
+        split = split_name(name)
+        if split is None:
+            raise _refused(path, name)
+        layers.setdefault(split[0], {})[split[1]] = tensor
+    state: dict[str, torch.Tensor] = {}
+    for layer, found in layers.items():
+        place = locate(layer)
+        if place is None:
+            raise Bundle3DError(
+                f"Expected a LoRA of FLUX, but '{path.name}' changes '{layer}', which FLUX does not have; {ADVICE}."
+            )
+        if not {"A", "B"} <= found.keys() or found["A"].ndim != 2 or found["B"].shape[1:] != found["A"].shape[:1]:
+            raise Bundle3DError(
+                f"Expected two matrices of the same rank for '{layer}' in '{path.name}', but they are not there; "
+                "download it again."
+            )
+        state.update(_converted(*place, found))
+    return state
+
+
+def apply_loras(
+    module: nn.Module, loras: Sequence[tuple[Mapping[str, torch.Tensor], float, str]], part: str = "transformer"
+) -> None:
+    """Puts LoRAs on ``module`` and takes off all that were on it; they run beside its weights, which stay as they are.
+
+    Each comes as what ``load_lora`` gave, its scale, and a name of its own; ``part`` says which part of the LoRAs is
+    for ``module``.
+    Raises Bundle3DError where a LoRA does not fit the module's layers.
+    """
+    remove_loras(module)
+    names: list[str] = []
+    scales: list[float] = []
+    for state, scale, name in loras:
+        own = {key.removeprefix(f"{part}."): tensor for key, tensor in state.items() if key.startswith(f"{part}.")}
+        if own:
+            adapter = f"lora_{len(names)}"
+            _attach(module, _named_as_in(module, own), adapter, name)
+            names.append(adapter)
+            scales.append(scale)
+    if names:
+        _activate(module, names, scales)
+        cast_weights(module, compute_dtype_of(module))
+
+
+def remove_loras(module: Any) -> None:
+    """Takes every LoRA off ``module``."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, BaseTunerLayer):
+            module.set_submodule(name, layer.get_base_layer())
+    if hasattr(module, "peft_config"):
+        del module.peft_config
+    if hasattr(module, "_hf_peft_config_loaded"):
+        module._hf_peft_config_loaded = False
+
+
+def _attach(module: Any, state: dict[str, torch.Tensor], adapter: str, name: str) -> None:
+    from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+
+    alphas = {key.removesuffix(".alpha"): float(tensor) for key, tensor in state.items() if key.endswith(".alpha")}
+    matrices = {key: tensor for key, tensor in state.items() if not key.endswith(".alpha")}
+    ranks = {layer: matrices[f"{layer}.lora_A.weight"].shape[0] for layer in alphas}
+    layers = dict(module.named_modules())
+    for layer in alphas:
+        base = layers.get(layer)
+        base = getattr(base, "base_layer", base)
+        shape = (matrices[f"{layer}.lora_B.weight"].shape[0], matrices[f"{layer}.lora_A.weight"].shape[1])
+        if not isinstance(base, nn.Linear) or (base.out_features, base.in_features) != shape:
+            raise Bundle3DError(
+                f"Expected a LoRA for this model, but '{name}' changes '{layer}' of {shape[0]}x{shape[1]}, which "
+                "the model does not "
+                f"have so; {ADVICE}, or the model that it was trained for."
+            )
+    config = LoraConfig(
+        r=next(iter(ranks.values())),
+        target_modules=sorted(alphas),
+        rank_pattern={f"^{layer}": rank for layer, rank in ranks.items()},
+        alpha_pattern={f"^{layer}": alpha for layer, alpha in alphas.items()},
+    )
+    inject_adapter_in_model(config, module, adapter_name=adapter, low_cpu_mem_usage=True, state_dict=matrices)
+    set_peft_model_state_dict(module, matrices, adapter_name=adapter, low_cpu_mem_usage=True)
+    module._hf_peft_config_loaded = True
+
+
+def _activate(module: nn.Module, names: list[str], scales: list[float]) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layer: Any
+    for layer in module.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.set_adapter(names)
+            layer.requires_grad_(False)
+            layer.cast_input_dtype_enabled = False  # its matrices are cast to the input, not the input to them
+            for name, scale in zip(names, scales):
+                layer.set_scale(name, scale)
+
+
+def _converted(part: str, layer: str, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The matrices of one layer of a file for each layer of diffusers that it is."""
+    down, up = found["A"], found["B"]
+    alpha = found.get("alpha", torch.tensor(float(down.shape[0])))
+    targets = diffusers_layers(layer) if part == "transformer" else ()
+    # The width of the network is what a fused layer reads.
+    rows = split_rows(up, layer, down.shape[1]) if targets else [up]
+    state: dict[str, torch.Tensor] = {}
+    for target, own in zip(targets or (layer,), rows):
+        prefix = f"{part}.{target}"
+        state |= {f"{prefix}.lora_A.weight": down, f"{prefix}.lora_B.weight": own, f"{prefix}.alpha": alpha.reshape(())}
+    return state
+
+
+def _named_as_in(module: nn.Module, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """CLIP's layers have a prefix in transformers before version 5 only."""
+    if any(name.startswith("text_model.") for name, _ in module.named_modules()):
+        return state
+    return {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
+
+
+def _refused(path: Path, name: str) -> Bundle3DError:
+    if any(sign in name for sign in ("dora_scale", "lora_magnitude", "lokr_", "hada_", "oft_", ".diff")):
+        return Bundle3DError(
+            f"Expected a plain LoRA, but '{path.name}' also holds '{name}' of another kind of adapter; choose or "
+            "train a plain LoRA."
+        )
+    return Bundle3DError(f"Expected a LoRA, but '{path.name}' holds {what_is_it([name])}; {ADVICE}.")

@@ -1,0 +1,103 @@
+"""FLUX's VAE from a single file or a folder of diffusers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...errors import Bundle3DError
+from .assemble import fill, without_memory
+from .configurations import FLUX_VAE
+from .source import component_config, read_folder_state, read_part, wrong_kind
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+PREFIXES = ("vae.", "first_stage_model.")
+WHAT = "a FLUX VAE"
+ADVICE = "choose FLUX's VAE, such as ae.safetensors in ComfyUI's folder vae"
+# The original's names, and diffusers'; in the decoder the original counts its levels from the finest.
+MIDDLE = (
+    (r"mid\.block_1\.", "mid_block.resnets.0."),
+    (r"mid\.block_2\.", "mid_block.resnets.1."),
+    (r"mid\.attn_1\.norm\.", "mid_block.attentions.0.group_norm."),
+    (r"mid\.attn_1\.q\.", "mid_block.attentions.0.to_q."),
+    (r"mid\.attn_1\.k\.", "mid_block.attentions.0.to_k."),
+    (r"mid\.attn_1\.v\.", "mid_block.attentions.0.to_v."),
+    (r"mid\.attn_1\.proj_out\.", "mid_block.attentions.0.to_out.0."),
+    (r"\.norm_out\.", ".conv_norm_out."),
+    (r"\.nin_shortcut\.", ".conv_shortcut."),
+)
+
+
+def load_vae(path: Path, dtype: torch.dtype | None = None) -> AutoencoderKL:
+    """FLUX's VAE from a file in Black Forest Labs' names or diffusers', an all-in-one checkpoint or a folder.
+
+    It is stored and computes in ``dtype``, or in the file's type (bfloat16 where that is fp8).
+    Raises Bundle3DError where the file holds no whole VAE of 16 channels.
+    """
+    from diffusers import AutoencoderKL
+
+    path = Path(path)
+    if path.is_dir():
+        config = component_config(path, "AutoencoderKL")
+        state, file = read_folder_state(path)
+        return fill(without_memory(lambda: AutoencoderKL.from_config(config)), state, file, WHAT, dtype, casting=False)
+    state = read_part(path, PREFIXES)
+    if any(name.startswith("decoder.up.") for name in state):
+        state = to_diffusers(state)
+    if not {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= state.keys():
+        raise wrong_kind(path, WHAT, ADVICE)
+    config = vae_config(state)
+    if config["latent_channels"] != FLUX_VAE["latent_channels"]:
+        raise Bundle3DError(
+            f"Expected a VAE of {FLUX_VAE['latent_channels']} channels, but that in '{path.name}' has "
+            f"{config['latent_channels']}, which FLUX does not read; {ADVICE}."
+        )
+    if config["block_out_channels"][0] % FLUX_VAE["norm_num_groups"]:
+        raise Bundle3DError(
+            f"Expected FLUX's VAE, but that in '{path.name}' is narrower and its file does not say how its norms "
+            "are grouped; "
+            "choose its folder, which holds config.json."
+        )
+    return fill(without_memory(lambda: AutoencoderKL.from_config(config)), state, path, WHAT, dtype, casting=False)
+
+
+def vae_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The configuration of a VAE like FLUX's, from the names and shapes of its tensors under diffusers' names."""
+    levels = max(int(name.split(".")[2]) for name in state if name.startswith("encoder.down_blocks.")) + 1
+    resnets = max(int(name.split(".")[4]) for name in state if name.startswith("encoder.down_blocks.0.resnets.")) + 1
+    widths = [state[f"encoder.down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)]
+    return {
+        **FLUX_VAE,
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "block_out_channels": tuple(widths),
+        "layers_per_block": resnets,
+        "latent_channels": state["decoder.conv_in.weight"].shape[1],
+        "use_quant_conv": "quant_conv.weight" in state,
+        "use_post_quant_conv": "post_quant_conv.weight" in state,
+        "mid_block_add_attention": "encoder.mid_block.attentions.0.to_q.weight" in state,
+    }
+
+
+def to_diffusers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A VAE's tensors under diffusers' names; its attention's 1x1 convolutions become linear layers."""
+    levels = max(int(name.split(".")[2]) for name in state if name.startswith("decoder.up.")) + 1
+    renamed: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        is_attention = ".attn_1." in name
+        for pattern, replacement in MIDDLE:
+            name = re.sub(pattern, replacement, name)
+        name = re.sub(r"^encoder\.down\.(\d+)\.block\.", r"encoder.down_blocks.\1.resnets.", name)
+        name = re.sub(r"^encoder\.down\.(\d+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0.", name)
+        up = re.match(r"decoder\.up\.(\d+)\.(block|upsample)\.", name)
+        if up is not None:
+            part = "resnets" if up[2] == "block" else "upsamplers.0"
+            name = f"decoder.up_blocks.{levels - 1 - int(up[1])}.{part}.{name[up.end() :]}"
+        renamed[name] = tensor.squeeze(-1).squeeze(-1) if is_attention and tensor.ndim == 4 else tensor
+    return renamed
