@@ -32,8 +32,8 @@ def xformers_works(device_type: str) -> bool:
     try:
         from diffusers.models.attention_dispatch import attention_backend, dispatch_attention_fn
 
-        probe = torch.zeros(1, 1, 1, 64, device=device_type, dtype=torch.float16)
         with attention_backend("xformers"):
+            probe = torch.zeros(1, 1, 1, 64, device=device_type, dtype=torch.float16)
             dispatch_attention_fn(probe, probe, probe)
     except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
         logger.info("Bundle3D: attention by torch, for xformers does not work here: %s", error)

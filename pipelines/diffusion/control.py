@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -12,9 +11,10 @@ from ..errors import Bundle3DError
 from .attention import attention
 from .autoencoder import encode_image
 from .control_image import control_image
-from .latents import image_ids, pack, text_ids
+from .holder import Holder
+from .latents import pack
 from .models import BundleModels, ControlNet
-from .velocity import Conditioning, Residuals, activation_bytes, timestep
+from .velocity import Conditioning, Residuals, activation_bytes, network_inputs
 
 
 @dataclass(frozen=True)
@@ -78,51 +78,37 @@ def control_residuals(
     models: BundleModels,
 ) -> Residuals | None:
     """What ``controls`` together add to the transformer's blocks at (1, C, H, W) latents; None for no controls."""
-    config = models.transformer.module.config
     total: Residuals | None = None
     for prepared in controls:
-        own = _residuals(prepared, latents, sigma, conditioning, config.num_layers, config.num_single_layers)
+        own = _residuals(prepared, latents, sigma, conditioning, models.transformer)
         total = own if total is None else Residuals(_added(total.double, own.double), _added(total.single, own.single))
     return total
 
 
 def _residuals(
-    prepared: PreparedControl,
-    latents: torch.Tensor,
-    sigma: float,
-    conditioning: Conditioning,
-    layers: int,
-    single_layers: int,
+    prepared: PreparedControl, latents: torch.Tensor, sigma: float, conditioning: Conditioning, transformer: Holder
 ) -> Residuals:
     net = prepared.control.net
     device, dtype = net.holder.compute_device, net.holder.compute_dtype
-    rows, columns = latents.shape[-2] // 2, latents.shape[-1] // 2
-    text = conditioning.text.to(device, dtype)
-    inputs: dict[str, Any] = {
-        "hidden_states": pack(latents).to(device, dtype),
-        "controlnet_cond": prepared.condition.to(device, dtype),
-        "conditioning_scale": prepared.control.scale,
-        "encoder_hidden_states": text,
-        "pooled_projections": conditioning.pooled.to(device, dtype),
-        "timestep": timestep(sigma, device, dtype),
-        "img_ids": image_ids(rows, columns, device),
-        "txt_ids": text_ids(text.shape[1], device),
-    }
+    inputs = network_inputs(net.holder, latents, sigma, conditioning)
+    inputs["controlnet_cond"] = prepared.condition.to(device, dtype)
+    inputs["conditioning_scale"] = prepared.control.scale
     if prepared.mode_id is not None:
         inputs["controlnet_mode"] = torch.tensor([[prepared.mode_id]], device=device)
-    config = net.holder.module.config
-    if config.guidance_embeds:
-        inputs["guidance"] = torch.full([1], conditioning.guidance, device=device)
-    width = config.num_attention_heads * config.attention_head_dim
-    memory = activation_bytes(rows * columns + text.shape[1], width, dtype)
-    with net.holder.use(memory) as module, attention(device):
-        double, single = module(**inputs, return_dict=False)
+    with net.holder.use(activation_bytes(net.holder, inputs)) as module, attention(device):
+        outputs = module(**inputs, return_dict=False)
+    double, single = (
+        [sample.to(transformer.compute_device, transformer.compute_dtype) for sample in samples or ()]
+        for samples in outputs
+    )
+    config = transformer.module.config
     return Residuals(
-        _per_block(double, layers, cyclic=net.takes_pixels), _per_block(single, single_layers, cyclic=False)
+        _per_block(double, config.num_layers, cyclic=net.takes_pixels),
+        _per_block(single, config.num_single_layers, cyclic=False),
     )
 
 
-def _per_block(samples: Sequence[torch.Tensor] | None, blocks: int, cyclic: bool) -> Sequence[torch.Tensor] | None:
+def _per_block(samples: Sequence[torch.Tensor], blocks: int, cyclic: bool) -> Sequence[torch.Tensor] | None:
     """One sample per block: each for a run of neighbouring blocks, or in turn for networks that take pixels.
 
     So networks of different depths add up.
@@ -136,6 +122,11 @@ def _per_block(samples: Sequence[torch.Tensor] | None, blocks: int, cyclic: bool
 
 
 def _added(a: Sequence[torch.Tensor] | None, b: Sequence[torch.Tensor] | None) -> Sequence[torch.Tensor] | None:
+    """Block by block; blocks that share their samples share the sum, for a sum of full size takes 50 MB."""
     if a is None or b is None:
         return b if a is None else a
-    return [x + y.to(x.device, x.dtype) for x, y in zip(a, b)]
+    sums: dict[tuple[int, int], torch.Tensor] = {}
+    for x, y in zip(a, b):
+        if (id(x), id(y)) not in sums:
+            sums[id(x), id(y)] = x + y
+    return [sums[id(x), id(y)] for x, y in zip(a, b)]

@@ -12,7 +12,7 @@ from .autoencoder import decode_latents, encode_image, spatial_factor
 from .control import Control, control_residuals, is_active, prepare_control
 from .control_image import resized
 from .encode_prompt import encode_prompt
-from .models import BundleModels
+from .models import BundleModels, check_models
 from .preview import preview
 from .redux import redux_tokens
 from .sampler import sample_heun
@@ -84,6 +84,7 @@ def draw_bundle(models: BundleModels, request: BundleRequest, progress: Progress
 
 def check_request(models: BundleModels, request: BundleRequest) -> None:
     """Raises Bundle3DError, before anything is computed, where ``request`` cannot be drawn by ``models``."""
+    check_models(models, [control.net for control in request.controls])
     side = models.pixels_per_token
     if min(request.height, request.width) < side or request.height % side or request.width % side:
         raise Bundle3DError(
@@ -92,6 +93,10 @@ def check_request(models: BundleModels, request: BundleRequest) -> None:
         )
     if request.steps < 1:
         raise Bundle3DError(f"Expected at least 1 step, but got {request.steps}; the reference takes 20.")
+    if request.initial_image is not None and request.steps < 2:
+        raise Bundle3DError(
+            "Expected at least 2 steps for an initial image, but got 1, which draws from pure noise; take more steps."
+        )
     if not 0 <= request.strength <= 1:
         raise Bundle3DError(
             f"Expected a strength between 0 and 1, but got {request.strength}; the reference takes 0.95."
@@ -100,6 +105,18 @@ def check_request(models: BundleModels, request: BundleRequest) -> None:
         raise Bundle3DError(
             "Expected a Redux model for the Redux image, but none is loaded; load one or leave the image."
         )
+    for control in request.controls:
+        if not 0 <= control.start <= control.end <= 1:
+            raise Bundle3DError(
+                f"Expected a control that starts at 0 or later and ends after that and by 1, but got {control.start} to "
+                f"{control.end}; change its start or end."
+            )
+    pictures = [request.initial_image, request.redux_image, *(control.image for control in request.controls)]
+    for picture in pictures:
+        if picture is not None and (picture.ndim != 3 or picture.shape[-1] != 3 or not picture.numel()):
+            raise Bundle3DError(
+                f"Expected pictures of shape (height, width, 3), but got {tuple(picture.shape)}; give one RGB picture each."
+            )
 
 
 def _conditioning(models: BundleModels, request: BundleRequest) -> Conditioning:

@@ -33,7 +33,8 @@ def encode_prompt(models: BundleModels, description: str) -> tuple[torch.Tensor,
     trained.
     """
     for_clip, for_t5 = reference_prompt(description)
-    ids = _token_ids(models.tokenizer, for_clip, models.tokenizer.model_max_length)
+    longest = models.text_encoder.module.config.max_position_embeddings
+    ids = _token_ids(models.tokenizer, for_clip, min(longest, models.tokenizer.model_max_length))
     with models.text_encoder.use() as clip:
         pooled = clip(ids.to(models.text_encoder.compute_device)).pooler_output
     ids = _token_ids(models.tokenizer_2, for_t5, min(LONGEST_PROMPT, models.tokenizer_2.model_max_length))

@@ -40,10 +40,13 @@ class Holder(Protocol):
 
 
 class Resident:
-    """A holder whose component is on its device from the start and stays there."""
+    """A holder whose component is on its device from the start and stays there.
+
+    ``dtype`` is what inputs must be; without it, what the first weight is.
+    """
 
     def __init__(self, module: nn.Module, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> None:
-        self.module: Any = module.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.module: Any = module.to(device).eval().requires_grad_(False)
         self.compute_device = torch.device(device)
         self.compute_dtype: torch.dtype = dtype or next(module.parameters()).dtype
 

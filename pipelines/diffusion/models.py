@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..errors import Bundle3DError
 from .holder import Holder
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Redux:
 
 @dataclass(frozen=True)
 class BundleModels:
-    """All that draws a bundle: a FluxTransformer2DModel, an AutoencoderKL, a CLIPTextModel, a T5EncoderModel, tokenizers.
+    """A FluxTransformer2DModel, an AutoencoderKL, a CLIPTextModel and a T5EncoderModel with their tokenizers.
 
     ``shift`` is that of the folder's scheduler. LoRAs are PEFT layers in the transformer.
     """
@@ -66,3 +67,26 @@ class BundleModels:
     def latent_channels(self) -> int:
         """Channels of the latents: 16 for FLUX."""
         return int(self.transformer.module.config.in_channels // 4)
+
+
+def check_models(models: BundleModels, networks: Sequence[ControlNet] = ()) -> None:
+    """Raises Bundle3DError where components do not fit together, as those of different model families do not."""
+    transformer = models.transformer.module.config
+    pairs = [
+        ("latent channels of the VAE", models.vae.module.config.latent_channels, models.latent_channels),
+        ("width of CLIP", models.text_encoder.module.config.hidden_size, transformer.pooled_projection_dim),
+        ("width of T5", models.text_encoder_2.module.config.d_model, transformer.joint_attention_dim),
+    ]
+    for network in networks:
+        config = network.holder.module.config
+        pairs.append(("width of the ControlNet", _width(config), _width(transformer)))
+    for name, got, expected in pairs:
+        if got != expected:
+            raise Bundle3DError(
+                f"Expected the {name} to be {expected}, as the transformer needs it, but it is {got}; load components of "
+                "one model family."
+            )
+
+
+def _width(config: Any) -> int:
+    return int(config.num_attention_heads * config.attention_head_dim)
