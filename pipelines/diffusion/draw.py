@@ -108,19 +108,19 @@ def check_request(models: BundleModels, request: BundleRequest) -> None:
     for control in request.controls:
         if not 0 <= control.start <= control.end <= 1:
             raise Bundle3DError(
-                f"Expected a control that starts at 0 or later and ends after that and by 1, but got {control.start} to "
-                f"{control.end}; change its start or end."
+                f"Expected a control with a start and a later end between 0 and 1, but got {control.start} to "
+                f"{control.end}; change them."
             )
     pictures = [request.initial_image, request.redux_image, *(control.image for control in request.controls)]
     for picture in pictures:
         if picture is not None and (picture.ndim != 3 or picture.shape[-1] != 3 or not picture.numel()):
             raise Bundle3DError(
-                f"Expected pictures of shape (height, width, 3), but got {tuple(picture.shape)}; give one RGB picture each."
+                f"Expected pictures of shape (height, width, 3), but got {tuple(picture.shape)}; give RGB pictures."
             )
 
 
 def _conditioning(models: BundleModels, request: BundleRequest) -> Conditioning:
-    text, pooled = encode_prompt(models, request.prompt)
+    text, pooled = encode_prompt(models, request.prompt, request.lora_scale)
     if request.redux_image is not None and models.redux is not None:
         tokens = redux_tokens(models.redux, request.redux_image) * request.redux_strength
         text = torch.cat([text, tokens.to(text.device, text.dtype)], dim=1)

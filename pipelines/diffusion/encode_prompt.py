@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .loras import scaled_loras
 from .models import BundleModels
 
 if TYPE_CHECKING:
@@ -26,19 +27,19 @@ def reference_prompt(description: str) -> tuple[str, str]:
     return TRIGGER, f"{TRIGGER} {description}".rstrip()
 
 
-def encode_prompt(models: BundleModels, description: str) -> tuple[torch.Tensor, torch.Tensor]:
+def encode_prompt(models: BundleModels, description: str, lora_scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """T5's tokens (1, L, D) and CLIP's pooled vector (1, P) of the reference prompt for ``description``.
 
     L is 512 or the longest that the T5 tokenizer allows; longer prompts are cut. Padding is not masked, as FLUX was
-    trained.
+    trained. ``lora_scale`` multiplies the LoRAs of the encoders, where a file has some.
     """
     for_clip, for_t5 = reference_prompt(description)
     longest = models.text_encoder.module.config.max_position_embeddings
     ids = _token_ids(models.tokenizer, for_clip, min(longest, models.tokenizer.model_max_length))
-    with models.text_encoder.use() as clip:
+    with models.text_encoder.use() as clip, scaled_loras(clip, lora_scale):
         pooled = clip(ids.to(models.text_encoder.compute_device)).pooler_output
     ids = _token_ids(models.tokenizer_2, for_t5, min(LONGEST_PROMPT, models.tokenizer_2.model_max_length))
-    with models.text_encoder_2.use() as t5:
+    with models.text_encoder_2.use() as t5, scaled_loras(t5, lora_scale):
         text = t5(ids.to(models.text_encoder_2.compute_device))[0]
     return text, pooled
 

@@ -46,7 +46,7 @@ class Redux:
 class BundleModels:
     """A FluxTransformer2DModel, an AutoencoderKL, a CLIPTextModel and a T5EncoderModel with their tokenizers.
 
-    ``shift`` is that of the folder's scheduler. LoRAs are PEFT layers in the transformer.
+    ``shift`` is that of the folder's scheduler. LoRAs are PEFT layers in the components.
     """
 
     transformer: Holder
@@ -73,7 +73,7 @@ def check_models(models: BundleModels, networks: Sequence[ControlNet] = ()) -> N
     """Raises Bundle3DError where components do not fit together, as those of different model families do not."""
     transformer = models.transformer.module.config
     pairs = [
-        ("latent channels of the VAE", models.vae.module.config.latent_channels, models.latent_channels),
+        ("number of latent channels of the VAE", models.vae.module.config.latent_channels, models.latent_channels),
         ("width of CLIP", models.text_encoder.module.config.hidden_size, transformer.pooled_projection_dim),
         ("width of T5", models.text_encoder_2.module.config.d_model, transformer.joint_attention_dim),
     ]
@@ -83,8 +83,8 @@ def check_models(models: BundleModels, networks: Sequence[ControlNet] = ()) -> N
     for name, got, expected in pairs:
         if got != expected:
             raise Bundle3DError(
-                f"Expected the {name} to be {expected}, as the transformer needs it, but it is {got}; load components of "
-                "one model family."
+                f"Expected the {name} to be {expected}, as the transformer needs it, but it is {got}; load "
+                "components of one model family."
             )
 
 
