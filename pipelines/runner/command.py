@@ -1,4 +1,4 @@
-"""The command line: ``bundle3d run WORKFLOW --set "Node title.input=value" --out DIR``."""
+"""The command line: ``bundle3d run WORKFLOW --set "Node title.input=value" --out DIR`` and ``bundle3d models``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints import command as checkpoints
 from ..errors import Bundle3DError
 from .client import CancelledError, GraphError, TransportError
 from .run import run_workflow
@@ -42,7 +43,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     run.add_argument(
         "--server", help="a running ComfyUI such as http://127.0.0.1:8188; without it one is started and stopped again"
     )
+    models = commands.add_parser(
+        "models", help="say which model files are there, which are missing, and what fits",
+        epilog=checkpoints.EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    checkpoints.add_arguments(models)
     parsed = parser.parse_args(arguments)
+    if parsed.command == "models":
+        return parsed
     settings = {}
     for setting in parsed.settings:
         address, sign, value = setting.partition("=")
@@ -70,6 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     """The ``bundle3d`` command; returns its exit code."""
     options = parse_arguments(arguments)
     try:
+        if options.command == "models":
+            return checkpoints.models(options.stage, options.models_dir, options.verify, options.json)
         result = run(options.workflow, options.settings, options.out, options.server)
     except GraphError as error:
         return fail(error, 1)
