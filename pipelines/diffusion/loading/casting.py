@@ -7,7 +7,7 @@ memory manager may keep any part of a network elsewhere, and LoRA layers on top 
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -25,7 +25,7 @@ class CastingLayer(nn.Module):
     is no floating-point number.
     """
 
-    weight: torch.Tensor
+    weight: Any
     weight_scale: torch.Tensor | None
     compute_dtype: torch.dtype
 

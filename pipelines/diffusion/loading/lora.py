@@ -117,14 +117,13 @@ def _attach(module: Any, state: dict[str, torch.Tensor], adapter: str, name: str
 def _activate(module: nn.Module, names: list[str], scales: list[float]) -> None:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    layer: Any
-    for layer in module.modules():
-        if isinstance(layer, BaseTunerLayer):
-            layer.set_adapter(names)
-            layer.requires_grad_(False)
-            layer.cast_input_dtype_enabled = False  # its matrices are cast to the input, not the input to them
-            for name, scale in zip(names, scales):
-                layer.set_scale(name, scale)
+    tuned: list[Any] = [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer in tuned:
+        layer.set_adapter(names)
+        layer.requires_grad_(False)
+        layer.cast_input_dtype_enabled = False  # its matrices are cast to the input, not the input to them
+        for name, scale in zip(names, scales):
+            layer.set_scale(name, scale)
 
 
 def _converted(part: str, layer: str, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

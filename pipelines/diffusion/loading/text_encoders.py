@@ -151,30 +151,28 @@ def with_prefix_of(model: torch.nn.Module, state: Mapping[str, torch.Tensor], pr
 
 def load_clip_tokenizer(folder: Path, text_encoder: CLIPTextModel) -> PreTrainedTokenizerBase:
     """CLIP's tokenizer, which pads and cuts to as many tokens as ``text_encoder`` has positions for."""
-    from transformers import CLIPTokenizer
-
-    tokenizer = _tokenizer(CLIPTokenizer, folder)
+    tokenizer = _tokenizer(folder)
     tokenizer.model_max_length = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
     return tokenizer
 
 
 def load_t5_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """T5's tokenizer, for prompts of at most 512 tokens or as many as its folder allows."""
-    from transformers import T5TokenizerFast
-
-    tokenizer = _tokenizer(T5TokenizerFast, folder)
+    tokenizer = _tokenizer(folder)
     tokenizer.model_max_length = min(tokenizer.model_max_length, LONGEST_T5_PROMPT)
     return tokenizer
 
 
-def _tokenizer(kind: Any, folder: Path) -> Any:
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
     folder = Path(folder)
     if not folder.is_dir():
         raise Bundle3DError(
             f"Expected a tokenizer's folder, but there is none at '{folder.name}'; choose another or copy it there."
         )
     try:
-        return kind.from_pretrained(str(folder), local_files_only=True)
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Bundle3DError(
             f"Expected a tokenizer in the folder '{folder.name}', but it cannot be read; copy the whole folder again."
