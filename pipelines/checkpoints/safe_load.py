@@ -37,6 +37,8 @@ DTYPES = {
 }
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SAFETENSORS = (".safetensors", ".sft")
+# What torch's restricted unpickler says of names other than those of tensors.
+SIGNS_OF_CODE = ("GLOBAL", "Can only create new object", "Can only build", "Trying to call reduce")
 HEADER_BYTES = 100_000_000  # the format's own limit
 
 
@@ -81,13 +83,26 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         raise Bundle3DError(
             f"Expected tensors in the checkpoint '{path.name}', but there are none; choose another file."
         )
-    said = max(int(entry["data_offsets"][1]) for name, entry in entries.items() if name != "__metadata__")
-    if said > data_bytes:
+    _check_extent(
+        path, [entry["data_offsets"] for name, entry in entries.items() if name != "__metadata__"], data_bytes
+    )
+    return infos
+
+
+def _check_extent(path: Path, spans: list[list[int]], data_bytes: int) -> None:
+    """Tensors must follow each other without gaps, to the last byte."""
+    end = 0
+    for begin, after in sorted(spans):
+        if begin != end:
+            raise _damaged(path, "its tensors overlap or leave gaps")
+        end = after
+    if end > data_bytes:
         raise Bundle3DError(
-            f"Expected {said:,} bytes of tensors in '{path.name}', but the file ends after {data_bytes:,}; "
+            f"Expected {end:,} bytes of tensors in '{path.name}', but the file ends after {data_bytes:,}; "
             "it was cut short, download or copy it again."
         )
-    return infos
+    if end < data_bytes:
+        raise _damaged(path, f"{data_bytes - end:,} bytes follow its tensors")
 
 
 def _check(path: Path) -> None:
@@ -163,7 +178,7 @@ def _unpickle(path: Path, device: str) -> dict[str, torch.Tensor]:
             path, map_location=device, weights_only=True, mmap=zipfile.is_zipfile(path) and device == "cpu"
         )
     except pickle.UnpicklingError as error:
-        if "weights_only" not in str(error).lower() and "Unsupported" not in str(error):
+        if not any(sign in str(error) for sign in SIGNS_OF_CODE):
             raise _damaged(path, "it cannot be unpickled") from error
         raise Bundle3DError(
             f"Expected only tensors in '{path.name}', but it asks to run code when it is read, which is refused; "

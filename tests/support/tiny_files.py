@@ -35,7 +35,7 @@ def prefixed(state: Mapping[str, torch.Tensor], prefix: str) -> State:
 
 
 def original_transformer(transformer: FluxTransformer2DModel) -> State:
-    """A transformer's tensors under Black Forest Labs' names: queries, keys and values fused, shift before scale at the end."""
+    """A transformer's tensors under Black Forest Labs' names: some layers fused, shift before scale at the end."""
     ours = transformer.state_dict()
     state: State = {}
 
@@ -83,7 +83,7 @@ def original_transformer(transformer: FluxTransformer2DModel) -> State:
 
 
 def original_vae(vae: AutoencoderKL) -> State:
-    """A VAE's tensors under the original names: the decoder's levels from the finest, its attention 1x1 convolutions."""
+    """A VAE's tensors under the original names: the decoder's levels from the finest, attention as convolutions."""
     levels = len(vae.config.block_out_channels)
     state: State = {}
     for name, tensor in vae.state_dict().items():

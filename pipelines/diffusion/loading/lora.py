@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -105,11 +107,13 @@ def _attach(module: Any, state: dict[str, torch.Tensor], adapter: str, name: str
             )
     config = LoraConfig(
         r=next(iter(ranks.values())),
-        target_modules=sorted(alphas),
+        target_modules="|".join(map(re.escape, alphas)),
         rank_pattern={f"^{layer}": rank for layer, rank in ranks.items()},
         alpha_pattern={f"^{layer}": alpha for layer, alpha in alphas.items()},
     )
-    inject_adapter_in_model(config, module, adapter_name=adapter, low_cpu_mem_usage=True, state_dict=matrices)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that there is an adapter already, which is meant
+        inject_adapter_in_model(config, module, adapter_name=adapter, low_cpu_mem_usage=True, state_dict=matrices)
     set_peft_model_state_dict(module, matrices, adapter_name=adapter, low_cpu_mem_usage=True)
     module._hf_peft_config_loaded = True
 

@@ -57,12 +57,12 @@ def test_folder(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     flux = write(tmp_path / "flux1-dev.safetensors", original_transformer(tiny_transformer()))
     with pytest.raises(
-        Bundle3DError, match="'flux1-dev.safetensors' holds a FLUX transformer; choose a FLUX.1-dev ControlNet"
+        Bundle3DError, match=r"'flux1-dev.safetensors' holds a FLUX transformer; choose a FLUX.1-dev ControlNet"
     ):
         load_controlnet(flux)
     pixels = tiny_controlnet().state_dict() | {"input_hint_block.conv_in.weight": torch.zeros(1)}
-    with pytest.raises(Bundle3DError, match="'xlabs.safetensors' reads pixels"):
+    with pytest.raises(Bundle3DError, match=r"'xlabs.safetensors' reads pixels"):
         load_controlnet(write(tmp_path / "xlabs.safetensors", pixels))
     sd = write(tmp_path / "sd.safetensors", {"control_model.input_blocks.0.0.weight": torch.zeros(1)})
-    with pytest.raises(Bundle3DError, match="'sd.safetensors' holds a ControlNet of Stable Diffusion"):
+    with pytest.raises(Bundle3DError, match=r"'sd.safetensors' holds a ControlNet of Stable Diffusion"):
         load_controlnet(sd)

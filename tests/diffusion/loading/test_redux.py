@@ -65,10 +65,10 @@ def test_folders(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     redux = write(tmp_path / "redux.safetensors", tiny_redux().embedder.module.state_dict())
     vision = write(tmp_path / "sigclip.safetensors", vision_file(tiny_siglip()))
-    with pytest.raises(Bundle3DError, match="'sigclip.safetensors' holds an image encoder; choose flux1-redux-dev"):
+    with pytest.raises(Bundle3DError, match=r"'sigclip.safetensors' holds an image encoder; choose flux1-redux-dev"):
         load_embedder(vision)
-    with pytest.raises(Bundle3DError, match="'redux.safetensors' holds a FLUX Redux model; choose sigclip_vision"):
+    with pytest.raises(Bundle3DError, match=r"'redux.safetensors' holds a FLUX Redux model; choose sigclip_vision"):
         load_image_encoder(redux)
     clip = vision_file(tiny_siglip()) | {"vision_model.embeddings.class_embedding": torch.zeros(1)}
-    with pytest.raises(Bundle3DError, match="'clip_vision.safetensors' holds an image encoder; choose sigclip"):
+    with pytest.raises(Bundle3DError, match=r"'clip_vision.safetensors' holds an image encoder; choose sigclip"):
         load_image_encoder(write(tmp_path / "clip_vision.safetensors", clip))

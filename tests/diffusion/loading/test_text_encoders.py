@@ -125,17 +125,17 @@ def test_one_checkpoint_for_both(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path) -> None:
     clip_path = write(tmp_path / "clip_l.safetensors", clip_file(clip()))
     t5_path = write(tmp_path / "t5xxl.safetensors", t5_file(tiny_t5()))
-    with pytest.raises(Bundle3DError, match="'clip_l.safetensors' holds a CLIP text encoder; choose T5-XXL"):
+    with pytest.raises(Bundle3DError, match=r"'clip_l.safetensors' holds a CLIP text encoder; choose T5-XXL"):
         load_t5(clip_path)
-    with pytest.raises(Bundle3DError, match="'t5xxl.safetensors' holds a T5 encoder; choose clip_l"):
+    with pytest.raises(Bundle3DError, match=r"'t5xxl.safetensors' holds a T5 encoder; choose clip_l"):
         load_clip(t5_path)
     state = {name: tensor for name, tensor in clip_file(clip()).items() if "layers.1.mlp.fc2.bias" not in name}
-    with pytest.raises(Bundle3DError, match="'short.safetensors', but 1 are missing"):
+    with pytest.raises(Bundle3DError, match=r"'short.safetensors', but 1 are missing"):
         load_clip(write(tmp_path / "short.safetensors", state))
-    with pytest.raises(Bundle3DError, match="no such file"):
+    with pytest.raises(Bundle3DError, match=r"no such file"):
         load_t5(tmp_path / "none.safetensors")
-    with pytest.raises(Bundle3DError, match="there is none at 'nowhere'"):
+    with pytest.raises(Bundle3DError, match=r"there is none at 'nowhere'"):
         load_t5_tokenizer(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Bundle3DError, match="in the folder 'empty', but it cannot be read"):
+    with pytest.raises(Bundle3DError, match=r"in the folder 'empty', but it cannot be read"):
         load_t5_tokenizer(tmp_path / "empty")
