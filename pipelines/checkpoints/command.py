@@ -10,11 +10,7 @@ from pathlib import Path
 
 from ..errors import Bundle3DError
 from ..runner.server import find_comfyui
-from .machine import this_machine
-from .plan import plan
-from .presence import ModelFiles, look_for, model_folders
 from .registry import REGISTRY
-from .report import overview_text, plan_json, plan_text, presence_json
 
 EXIT_CODES = """exit codes:
   0    all that the stage needs is there; without --stage: always
@@ -41,6 +37,12 @@ def models(stage: str | None, models_dirs: Sequence[Path], verify: bool, as_json
 
     Raises Bundle3DError where a models folder does not exist.
     """
+    # Imported here, because these import torch, which `bundle3d run` can do without.
+    from .machine import this_machine
+    from .plan import plan
+    from .presence import ModelFiles, look_for, model_folders
+    from .report import overview_text, plan_json, plan_text, presence_json
+
     for folder in models_dirs:
         if not folder.is_dir():
             raise Bundle3DError(f"Expected ComfyUI's models folder, but {folder} is no folder; correct --models-dir.")

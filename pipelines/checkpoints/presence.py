@@ -121,6 +121,9 @@ def _look_for_folder(checkpoint: Checkpoint, roots: Sequence[Path], verify: bool
     if folder is None:
         return Presence(checkpoint, "missing")
     absent = [file.path for file in checkpoint.files if not (folder / file.path).is_file()]
+    weights = {file.path for file in checkpoint.files if file.name.endswith(WEIGHTS)}
+    if weights <= set(absent):  # several checkpoints may share a folder
+        return Presence(checkpoint, "missing")
     if absent:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
         return Presence(checkpoint, "incomplete", folder, f"{absent[0]}{more} is not there")

@@ -162,6 +162,7 @@ class Stage:
     required: tuple[str, ...]
     optional: tuple[str, ...]
     phases: tuple[Phase, ...]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def _registry(data: dict[str, Any]) -> Registry:
 
 def _stage(id: str, entry: dict[str, Any]) -> Stage:
     phases = tuple(Phase(p["name"], tuple(p["roles"]), p["working_bytes"]) for p in entry["phases"])
-    return Stage(id, entry["title"], tuple(entry["required"]), tuple(entry["optional"]), phases)
+    return Stage(id, entry["title"], tuple(entry["required"]), tuple(entry["optional"]), phases, entry.get("note", ""))
 
 
 def _checkpoint(entry: dict[str, Any], licences: Mapping[str, Licence]) -> Checkpoint:

@@ -13,6 +13,7 @@ PLACES = {
     "gpu": "on the GPU",
     "offload": "partly on the GPU and partly in the RAM, which is slower",
     "ram": "in the RAM; without a GPU this is slow",
+    "shared": "in the memory that CPU and GPU share",
     "none": "DOES NOT FIT",
 }
 
@@ -46,6 +47,8 @@ def machine_text(machine: Machine) -> str:
 def plan_text(plan: Plan) -> str:
     """The whole plan: what is there, what is missing and where it goes, what fits."""
     lines = [f"{plan.stage.title} on this machine: {machine_text(plan.machine)}", ""]
+    if plan.stage.note:
+        lines += [plan.stage.note, ""]
     if not any(item.checkpoint.used for item in plan.items):
         lines += ["No node of this version works on this stage yet.", ""]
     for heading, required in (("Needed", True), ("Optional", False)):
@@ -53,7 +56,7 @@ def plan_text(plan: Plan) -> str:
         lines += [heading, *(line for item in items for line in _item_lines(item))] if items else []
     lines.append("")
     lines.append("Everything that is needed is there." if plan.ready else f"To download: {_download(plan)}.")
-    lines += ["", "Memory (estimated)", *(_fit_line(fit) for fit in plan.fits)] if plan.fits else []
+    lines += ["", "Memory (estimated)", *(_fit_line(fit, plan.machine) for fit in plan.fits)] if plan.fits else []
     licences = dict.fromkeys(item.checkpoint.licence for item in plan.items)
     lines += ["", "Licences", *(f"  {licence.name}: {licence.permits}" for licence in licences)]
     return "\n".join(lines)
@@ -62,17 +65,20 @@ def plan_text(plan: Plan) -> str:
 def _download(plan: Plan) -> str:
     known, unknown = plan.download()
     more = f" and {unknown} of unknown size" if unknown else ""
-    return f"{size_text(known)}{more}; {size_text(plan.disk)} are free where the models are"
+    short = ", WHICH IS TOO LITTLE" if known > plan.disk else ""
+    return f"{size_text(known)}{more}; {size_text(plan.disk)} are free where the models are{short}"
 
 
 def _item_lines(item: Item) -> list[str]:
     checkpoint, presence = item.checkpoint, item.presence
     roles = ", ".join(REGISTRY.roles[role] for role in item.roles)
     lines = [f"  [{state_text(presence)}] {checkpoint.name}: {roles}"]
-    if presence.usable:
-        return [*lines, f"      {presence.path}"]
+    if presence.path is not None:
+        lines.append(f"      {presence.path}")
     if presence.detail:
         lines.append(f"      {presence.detail}")
+    if presence.usable:
+        return lines
     lines.append(f"      goes to models/{checkpoint.target}, {checkpoint_size(checkpoint)}, from {_origin(checkpoint)}")
     lines.append(f"      {checkpoint.licence.name}{gate_text(checkpoint)}")
     if checkpoint.note:
@@ -98,11 +104,12 @@ def _origin(checkpoint: Checkpoint) -> str:
     return checkpoint.url(checkpoint.files[0])
 
 
-def _fit_line(fit: Fit) -> str:
+def _fit_line(fit: Fit, machine: Machine) -> str:
+    place = PLACES["shared" if machine.shared and fit.placement == "ram" else fit.placement]
     parts = [f"{size_text(size)} of {kind}" for size, kind in ((fit.gpu, "GPU memory"), (fit.ram, "RAM")) if size]
     left_out = f" (not counted: {', '.join(REGISTRY.roles[role] for role in fit.unmeasured)})" if fit.unmeasured else ""
     weights = f", weights as {fit.dtype}" if fit.dtype else ""
-    return f"  {fit.phase.name}: {' and '.join(parts)}{weights}, {PLACES[fit.placement]}{left_out}"
+    return f"  {fit.phase.name}: {' and '.join(parts)}{weights}, {place}{left_out}"
 
 
 def overview_text(found: list[Presence], machine: Machine) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,8 @@ def test_a_wrong_call_exits_with_two(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert stop.value.code == 2
     choices = capsys.readouterr().err
     assert all(stage in choices for stage in REGISTRY.stages)
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    program = "import sys; import bundle3d.pipelines.runner.command; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0

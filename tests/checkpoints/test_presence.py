@@ -162,6 +162,8 @@ def test_folders_are_whole_only_with_every_file(tmp_path: Path) -> None:
     assert (found.state, found.detail) == ("incomplete", "one.safetensors is not there")
     (folder / "config.json").unlink()
     assert look(model, models).detail == "config.json and 1 more is not there"
+    (folder / "parts" / "two.safetensors").unlink()
+    assert look(model, models) == Presence(model, "missing")
 
 
 def test_a_renamed_folder_is_known_by_the_sizes_in_it(tmp_path: Path) -> None:
