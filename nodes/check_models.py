@@ -76,9 +76,9 @@ def comfy_folders() -> Folders:
 
 def show_on_node(text: str, node_id: str | None) -> None:
     """Shows text on a node in the browser; without a running server there is none."""
-    server = getattr(sys.modules.get("server"), "PromptServer", None)
-    if node_id is not None and getattr(server, "instance", None) is not None:
-        server.instance.send_progress_text(text, node_id)
+    running = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if node_id is not None and running is not None:
+        running.send_progress_text(text, node_id)
 
 
 NODES = [Bundle3D_CheckModels]
