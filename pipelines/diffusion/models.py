@@ -26,7 +26,10 @@ class ControlNet:
     @property
     def modes(self) -> Mapping[str, int] | None:
         """The ids of its modes; None for a network of one use, which gets no mode token."""
-        return (self.union_modes or UNION_MODES) if self.holder.module.union else None
+        network = self.holder.module
+        if not network.union:
+            return None
+        return self.union_modes or {name: mode for name, mode in UNION_MODES.items() if mode < network.config.num_mode}
 
     @property
     def takes_pixels(self) -> bool:
