@@ -131,9 +131,9 @@ class Checkpoint:
         return self.source or f"https://huggingface.co/{self.repository}/resolve/main/{file.path}"
 
     def link(self) -> dict[str, str]:
-        """The entry of ``properties.models`` with which ComfyUI's frontend offers the download; for single files only.
+        """The entry of ``properties.models`` of a node with which ComfyUI's frontend offers the download.
 
-        Raises Bundle3DError where the checkpoint is not one file, or must be renamed, which the frontend cannot do.
+        Raises Bundle3DError where the checkpoint is not one file.
         """
         if self.directory or len(self.files) != 1:
             raise Bundle3DError(
