@@ -9,18 +9,25 @@ from typing import Any
 from .registry import CHECKPOINTS, Checkpoint
 
 
+# Where ComfyUI's loaders look, for names that files of two kinds have.
+FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models"}
+
+
 def add_model_links(workflow: dict[str, Any], checkpoints: Sequence[Checkpoint] = CHECKPOINTS) -> dict[str, Any]:
     """A copy of a saved workflow in which every node that names a known file has its link.
 
     The links of a node are its ``properties.models``; those of a file that is not of the registry are kept.
     """
     linked = copy.deepcopy(workflow)
-    single = {checkpoint.files[0].name: checkpoint for checkpoint in checkpoints if not checkpoint.directory}
+    single = [checkpoint for checkpoint in checkpoints if not checkpoint.directory]
+    known = {checkpoint.files[0].name for checkpoint in single}
     for node in _nodes(linked):
+        folder = FOLDERS.get(node.get("type", ""))
+        fitting = {c.files[0].name: c for c in reversed(single) if folder in (None, c.folder)}
         names = [str(value).replace("\\", "/").rsplit("/", 1)[-1] for value in _values(node)]
-        links = [single[name].link() for name in dict.fromkeys(names) if name in single]
+        links = [fitting[name].link() for name in dict.fromkeys(names) if name in fitting]
         given = (node.get("properties") or {}).get("models", [])
-        links += [link for link in given if link["name"] not in single]
+        links += [link for link in given if link["name"] not in known]
         if links:
             node.setdefault("properties", {})["models"] = links
         elif given:

@@ -44,3 +44,13 @@ def test_stale_links_go_and_foreign_ones_stay() -> None:
     assert add_model_links({"nodes": [node]})["nodes"][0]["properties"]["models"] == [LORA, foreign]
     unused = {"widgets_values": [], "properties": {"models": [stale]}}
     assert add_model_links({"nodes": [unused]})["nodes"][0]["properties"] == {}
+
+
+@pytest.mark.parametrize(
+    ("loader", "folder"),
+    [("UNETLoader", "diffusion_models"), ("CheckpointLoaderSimple", "checkpoints"), ("Another", "checkpoints")],
+)
+def test_a_name_that_two_files_have_goes_to_the_folder_of_the_loader(loader: str, folder: str) -> None:
+    node = {"type": loader, "widgets_values": ["flux1-dev-fp8.safetensors"]}
+    (link,) = add_model_links({"nodes": [node]})["nodes"][0]["properties"]["models"]
+    assert link["directory"] == folder
