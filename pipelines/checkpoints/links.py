@@ -8,7 +8,6 @@ from typing import Any
 
 from .registry import CHECKPOINTS, Checkpoint
 
-
 # Where ComfyUI's loaders look, for names that files of two kinds have.
 FOLDERS = {"CheckpointLoaderSimple": "checkpoints", "UNETLoader": "diffusion_models"}
 
