@@ -14,12 +14,25 @@ from .casting import FP8, CastingLayer, cast_weights, natural_compute_dtype
 
 Module = TypeVar("Module", bound=nn.Module)
 STORED = (torch.float32, torch.bfloat16, torch.float16, *FP8)
+# How scaled fp8 files name the factor of a layer's weight, and what else they say, which only fp8 arithmetic needs.
+SCALES = (".scale_weight", ".weight_scale")
+SCALE_NOTES = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
 
 
-def without_memory(build: Callable[[], Module]) -> Module:
-    """The network that ``build`` makes, with shapes and no numbers."""
-    with torch.device("meta"):
-        return build()
+def without_memory(build: Callable[[], Module], path: Path, what: str) -> Module:
+    """The network that ``build`` makes, with shapes and no numbers.
+
+    Raises Bundle3DError, naming the file, where the sizes that ``build`` reads from it make no network.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise Bundle3DError(
+            f"Expected the sizes of {what} in '{path.name}', but they do not fit together; choose the published "
+            "file, or the folder "
+            "with its config.json."
+        ) from error
 
 
 def expected_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -58,14 +71,10 @@ def fill(
     return module.eval()
 
 
-# How scaled fp8 files name the factor of a layer's weight, and what else they say, which only fp8 arithmetic needs.
-SCALES = (".scale_weight", ".weight_scale")
-SCALE_NOTES = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
-
-
 def _set_scales(module: nn.Module, scales: Mapping[str, torch.Tensor], path: Path) -> None:
+    layers = dict(module.named_modules())
     for name, scale in scales.items():
-        layer = module.get_submodule(name.rpartition(".")[0])
+        layer = layers.get(name.rpartition(".")[0])
         if not isinstance(layer, CastingLayer) or scale.numel() != 1:
             raise Bundle3DError(
                 f"Expected one scale for each fp8 layer in '{path.name}', but '{name}' is another kind of "
@@ -76,17 +85,24 @@ def _set_scales(module: nn.Module, scales: Mapping[str, torch.Tensor], path: Pat
 
 
 def _check(state: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, ...]], path: Path, what: str) -> None:
+    for name, tensor in state.items():
+        if tensor.dtype not in STORED:
+            raise Bundle3DError(
+                f"Expected floating-point numbers in '{path.name}', but '{name}' is {_named(tensor.dtype)}, a "
+                "quantisation "
+                "that is not supported; use the model's fp8, fp16 or bf16 file."
+            )
     missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
     if missing:
         raise Bundle3DError(
             f"Expected the {len(expected)} tensors of {what} in '{path.name}', but {len(missing)} are missing "
             f"('{missing[0]}' first); the file is incomplete or of another model, choose another or download it again."
         )
+    unexpected = [name for name in state if name not in expected]
     if unexpected:
         raise Bundle3DError(
             f"Expected only the {len(expected)} tensors of {what} in '{path.name}', but there are {len(unexpected)} "
-            "more "
+            "others "
             f"('{unexpected[0]}' first); it is another model or was changed, choose the published file."
         )
     for name, tensor in state.items():
@@ -95,12 +111,10 @@ def _check(state: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, 
                 f"Expected the tensor '{name}' of {what} in '{path.name}' to be {_by(expected[name])}, but it is "
                 f"{_by(tensor.shape)}; the file is of another model, choose another."
             )
-        if tensor.dtype not in STORED:
-            raise Bundle3DError(
-                f"Expected floating-point numbers in '{path.name}', but '{name}' is "
-                f"{str(tensor.dtype).removeprefix('torch.')}, "
-                "a quantisation that is not supported; use the model's fp8, fp16 or bf16 file."
-            )
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -12,7 +12,7 @@ from ...errors import Bundle3DError
 from .assemble import fill, without_memory
 from .configurations import CONTROLNET_UNION, rotary_axes
 from .source import component_config, read_folder_state, read_part, wrong_kind
-from .transformer import block_config
+from .transformer import NEEDED, block_config
 
 if TYPE_CHECKING:
     from diffusers import FluxControlNetModel
@@ -31,21 +31,18 @@ def load_controlnet(path: Path, dtype: torch.dtype | None = None) -> FluxControl
 
     path = Path(path)
     if path.is_dir():
-        settings = component_config(path, "FluxControlNetModel")
+        settings: dict[str, Any] | None = component_config(path, "FluxControlNetModel")
         state, file = read_folder_state(path)
-        return fill(without_memory(lambda: FluxControlNetModel.from_config(settings)), state, file, WHAT, dtype)
-    state = read_part(path, ())
-    if (
-        not {"controlnet_x_embedder.weight", "x_embedder.weight", "transformer_blocks.0.attn.norm_q.weight"}
-        <= state.keys()
-    ):
-        raise wrong_kind(path, WHAT, ADVICE)
+    else:
+        settings, state, file = None, read_part(path, ()), path
+        if not (NEEDED | {"controlnet_x_embedder.weight"}) <= state.keys():
+            raise wrong_kind(path, WHAT, ADVICE)
     if any(name.startswith("input_hint_block.") for name in state):
         raise Bundle3DError(
             f"Expected a FLUX ControlNet that reads latents, but '{path.name}' reads pixels (XLabs'); {ADVICE}."
         )
-    config = controlnet_config(state)
-    return fill(without_memory(lambda: FluxControlNetModel.from_config(config)), state, path, WHAT, dtype)
+    model = without_memory(lambda: FluxControlNetModel.from_config(settings or controlnet_config(state)), file, WHAT)
+    return fill(model, state, file, WHAT, dtype)
 
 
 def controlnet_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:

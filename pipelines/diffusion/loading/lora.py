@@ -47,7 +47,12 @@ def load_lora(path: Path) -> dict[str, torch.Tensor]:
                 f"Expected two matrices of the same rank for '{layer}' in '{path.name}', but they are not there; "
                 "download it again."
             )
-        state.update(_converted(*place, found))
+        converted = _converted(*place, found)
+        if not converted:
+            raise Bundle3DError(
+                f"Expected a LoRA of FLUX, but that of '{layer}' in '{path.name}' is too small; {ADVICE}."
+            )
+        state |= converted
     return state
 
 

@@ -53,9 +53,14 @@ def load_embedder(path: Path, dtype: torch.dtype | None = None) -> ReduxImageEnc
     else:
         state, file = read_part(path, ()), path
     if not {"redux_up.weight", "redux_down.weight"} <= state.keys():
-        raise wrong_kind(file, REDUX, REDUX_ADVICE)
-    sizes = {"redux_dim": state["redux_up.weight"].shape[1], "txt_in_features": state["redux_down.weight"].shape[0]}
-    return fill(without_memory(lambda: ReduxImageEncoder(**sizes)), state, file, REDUX, dtype, casting=False)
+        raise wrong_kind(path, REDUX, REDUX_ADVICE, state)
+    model = without_memory(lambda: ReduxImageEncoder(**redux_config(state)), file, REDUX)
+    return fill(model, state, file, REDUX, dtype, casting=False)
+
+
+def redux_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The sizes of Redux's two layers."""
+    return {"redux_dim": state["redux_up.weight"].shape[1], "txt_in_features": state["redux_down.weight"].shape[0]}
 
 
 def load_image_encoder(path: Path, dtype: torch.dtype | None = None) -> SiglipVisionModel:
@@ -64,17 +69,17 @@ def load_image_encoder(path: Path, dtype: torch.dtype | None = None) -> SiglipVi
 
     path = Path(path)
     if path.is_dir():
-        settings = component_config(path, "SiglipVisionModel", "SiglipModel")
-        settings = {**settings.get("vision_config", settings), "vision_use_head": False}
+        settings: dict[str, Any] | None = component_config(path, "SiglipVisionModel") | {"vision_use_head": False}
         state, file = read_folder_state(path)
     else:
-        state, file = read_part(path, ()), path
+        settings, state, file = None, read_part(path, ()), path
         patches = state.get("vision_model.embeddings.patch_embedding.weight")
         # CLIP's encoders have a class token, and SigLIP 2's flexible ones read patches as vectors.
         if patches is None or patches.ndim != 4 or "vision_model.embeddings.class_embedding" in state:
             raise wrong_kind(path, SIGLIP, SIGLIP_ADVICE)
-        settings = siglip_config(state)
-    model = without_memory(lambda: SiglipVisionModel(SiglipVisionConfig.from_dict(settings)))
+    model = without_memory(
+        lambda: SiglipVisionModel(SiglipVisionConfig.from_dict(settings or siglip_config(state))), file, SIGLIP
+    )
     state = {
         name: tensor
         for name, tensor in state.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,10 @@ def read_part(path: Path, prefixes: Sequence[str]) -> dict[str, torch.Tensor]:
     return state
 
 
-def wrong_kind(path: Path, wanted: str, advice: str) -> Bundle3DError:
-    """The refusal of a file that holds another kind of model than the one that was asked for."""
-    return Bundle3DError(f"Expected {wanted}, but '{path.name}' holds {what_is_it(read_header(path))}; {advice}.")
+def wrong_kind(path: Path, wanted: str, advice: str, names: Iterable[str] | None = None) -> Bundle3DError:
+    """The refusal of a file, with tensors of these names, that holds another model than was asked for."""
+    found = what_is_it(read_header(path) if names is None else names)
+    return Bundle3DError(f"Expected {wanted}, but '{path.name}' holds {found}; {advice}.")
 
 
 def component_config(folder: Path, *class_names: str) -> dict[str, Any]:

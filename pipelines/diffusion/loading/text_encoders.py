@@ -62,14 +62,13 @@ def load_clip(path: Path, dtype: torch.dtype | None = None) -> CLIPTextModel:
 
     path = Path(path)
     if path.is_dir():
-        settings = component_config(path, "CLIPTextModel", "CLIPTextModelWithProjection", "CLIPModel")
+        settings: dict[str, Any] | None = component_config(path, "CLIPTextModel", "CLIPTextModelWithProjection")
         state, file = read_folder_state(path)
     else:
-        state, file = read_part(path, CLIP_PREFIXES), path
+        settings, state, file = None, read_part(path, CLIP_PREFIXES), path
         if "text_model.embeddings.token_embedding.weight" not in state:
             raise wrong_kind(path, CLIP, CLIP_ADVICE)
-        settings = clip_config(state)
-    model = without_memory(lambda: CLIPTextModel(CLIPTextConfig.from_dict(settings)))
+    model = without_memory(lambda: CLIPTextModel(CLIPTextConfig.from_dict(settings or clip_config(state))), file, CLIP)
     state = {
         name: tensor
         for name, tensor in state.items()
@@ -84,15 +83,14 @@ def load_t5(path: Path, dtype: torch.dtype | None = None) -> T5EncoderModel:
 
     path = Path(path)
     if path.is_dir():
-        settings = component_config(path, "T5EncoderModel", "T5ForConditionalGeneration")
+        settings: dict[str, Any] | None = component_config(path, "T5EncoderModel", "T5ForConditionalGeneration")
         state, file = read_folder_state(path)
     else:
-        state, file = read_part(path, T5_PREFIXES), path
+        settings, state, file = None, read_part(path, T5_PREFIXES), path
         if "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight" not in state:
             raise wrong_kind(path, T5, T5_ADVICE)
-        settings = t5_config(state, file)
-    model = without_memory(lambda: T5EncoderModel(T5Config.from_dict(settings)))
-    model.set_input_embeddings(model.shared)
+    model = without_memory(lambda: T5EncoderModel(T5Config.from_dict(settings or t5_config(state))), file, T5)
+    model.set_input_embeddings(model.shared)  # one tensor under two names
     words = state.get("shared.weight", state.get("encoder.embed_tokens.weight"))
     state = {
         name: tensor for name, tensor in state.items() if not name.startswith(("decoder.", "lm_head.", "logit_scale"))
@@ -118,24 +116,18 @@ def clip_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     }
 
 
-def t5_config(state: Mapping[str, torch.Tensor], path: Path) -> dict[str, Any]:
+def t5_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """The configuration of a T5 v1.1 encoder from names and shapes."""
     layer = "encoder.block.0.layer"
-    needed = [f"{layer}.0.SelfAttention.q.weight", f"{layer}.1.DenseReluDense.wi_0.weight"]
-    for name in needed:
-        if name not in state:
-            raise Bundle3DError(
-                f"Expected the tensor '{name}' of T5 v1.1 in '{path.name}', but it is missing; {T5_ADVICE}."
-            )
     buckets, heads = state[f"{layer}.0.SelfAttention.relative_attention_bias.weight"].shape
-    rows, width = state[needed[0]].shape
+    rows, width = state[f"{layer}.0.SelfAttention.q.weight"].shape
     words = state.get("shared.weight", state.get("encoder.embed_tokens.weight"))
     return {
         **T5_XXL,
         "vocab_size": T5_XXL["vocab_size"] if words is None else words.shape[0],
         "d_model": width,
         "d_kv": rows // heads,
-        "d_ff": state[needed[1]].shape[0],
+        "d_ff": state[f"{layer}.1.DenseReluDense.wi_0.weight"].shape[0],
         "num_layers": count_blocks((name.removeprefix("encoder.") for name in state), "block"),
         "num_heads": heads,
         "relative_attention_num_buckets": buckets,

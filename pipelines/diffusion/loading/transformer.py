@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from diffusers import FluxTransformer2DModel
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
+NEEDED = {"x_embedder.weight", "transformer_blocks.0.attn.norm_q.weight"}
 WHAT = "a FLUX transformer"
 ADVICE = "choose a FLUX.1-dev model, such as flux1-dev.safetensors in ComfyUI's folder diffusion_models"
 
@@ -34,25 +35,26 @@ def load_transformer(path: Path, dtype: torch.dtype | None = None) -> FluxTransf
 
     path = Path(path)
     if path.is_dir():
-        config = component_config(path, "FluxTransformer2DModel")
+        settings: dict[str, Any] | None = component_config(path, "FluxTransformer2DModel")
         state, file = read_folder_state(path)
-        return fill(without_memory(lambda: FluxTransformer2DModel.from_config(config)), state, file, WHAT, dtype)
-    state = read_part(path, PREFIXES)
-    if is_original(state):
-        state = to_diffusers(state)
-    if (
-        not {"x_embedder.weight", "transformer_blocks.0.attn.norm_q.weight"} <= state.keys()
-        or "controlnet_x_embedder.weight" in state
-    ):
-        raise wrong_kind(path, WHAT, ADVICE)
-    config = transformer_config(state)
-    if config["in_channels"] != config["out_channels"]:
+    else:
+        settings, state, file = None, _renamed(read_part(path, PREFIXES)), path
+        if NEEDED - state.keys() or "controlnet_x_embedder.weight" in state:
+            raise wrong_kind(path, WHAT, ADVICE)
+    model = without_memory(
+        lambda: FluxTransformer2DModel.from_config(settings or transformer_config(state)), file, WHAT
+    )
+    if model.config.in_channels != model.out_channels:
         raise Bundle3DError(
-            f"Expected a FLUX transformer for text to image, but '{path.name}' takes {config['in_channels']} "
-            "channels where it gives "
-            f"{config['out_channels']}, as the Fill, Canny and Depth models do; {ADVICE}."
+            f"Expected a FLUX transformer for text to image, but '{path.name}' takes {model.config.in_channels} "
+            "channels where "
+            f"it gives {model.out_channels}, as the Fill, Canny and Depth models do; {ADVICE}."
         )
-    return fill(without_memory(lambda: FluxTransformer2DModel.from_config(config)), state, path, WHAT, dtype)
+    return fill(model, state, file, WHAT, dtype)
+
+
+def _renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return to_diffusers(state) if is_original(state) else state
 
 
 def transformer_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
@@ -90,6 +92,5 @@ def block_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
 
 
 def count_blocks(names: Iterable[str], prefix: str) -> int:
-    """One more than the highest number of a block with this prefix; zero where there is none."""
-    numbers = (name.split(".")[1] for name in names if name.startswith(f"{prefix}."))
-    return max((int(number) + 1 for number in numbers if number.isdecimal()), default=0)
+    """How many blocks with this prefix there are, whatever their numbers."""
+    return len({name.split(".")[1] for name in names if name.startswith(f"{prefix}.")})

@@ -70,7 +70,8 @@ def diffusers_layers(original: str) -> tuple[str, ...]:
 def split_rows(tensor: torch.Tensor, original: str, width: int) -> list[torch.Tensor]:
     """The rows of a tensor of an original layer for each of diffusers' layers, as views.
 
-    ``width`` is the network's; all parts have as many rows but the last, which has what is left.
+    ``width`` is the network's; all parts have as many rows but the last, which has what is left. Empty where nothing is
+    left.
     """
     parts = len(diffusers_layers(original))
     if original == SHIFT_BEFORE_SCALE:
@@ -78,7 +79,8 @@ def split_rows(tensor: torch.Tensor, original: str, width: int) -> list[torch.Te
         return [torch.cat([scale, shift])]
     if parts == 1:
         return [tensor]
-    return list(tensor.split([width] * (parts - 1) + [tensor.shape[0] - width * (parts - 1)]))
+    rest = tensor.shape[0] - width * (parts - 1)
+    return list(tensor.split([width] * (parts - 1) + [rest])) if rest > 0 else []
 
 
 def is_original(names: Iterable[str]) -> bool:
@@ -89,18 +91,18 @@ def is_original(names: Iterable[str]) -> bool:
 def to_diffusers(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """A FLUX transformer's tensors under diffusers' names, without copies but for the last modulation.
 
-    Names that FLUX does not have stay as they are, so that a strict check reports them.
+    Names that FLUX does not have, and tensors that have too few rows, stay as they are, so that a strict check reports
+    them.
     """
     width = state["img_in.weight"].shape[0] if "img_in.weight" in state else 0
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         layer, _, kind = name.rpartition(".")
         targets = diffusers_layers(layer)
-        if not targets:
-            renamed[name] = tensor
-            continue
+        if tensor.ndim == 0 or tensor.shape[0] == 1:
+            parts = [tensor] * len(targets)  # one number for all rows: the scale of a quantised weight
+        else:
+            parts = split_rows(tensor, layer, width) if targets else []
         kind = "weight" if kind == "scale" else kind
-        # A scale of a quantised weight is one number for all rows.
-        parts = [tensor] * len(targets) if tensor.numel() == 1 else split_rows(tensor, layer, width)
-        renamed.update({f"{target}.{kind}": part for target, part in zip(targets, parts)})
+        renamed.update({f"{target}.{kind}": part for target, part in zip(targets, parts)} or {name: tensor})
     return renamed

@@ -13,6 +13,7 @@ from ...errors import Bundle3DError
 from .assemble import fill, without_memory
 from .configurations import FLUX_VAE
 from .source import component_config, read_folder_state, read_part, wrong_kind
+from .transformer import count_blocks
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -44,33 +45,31 @@ def load_vae(path: Path, dtype: torch.dtype | None = None) -> AutoencoderKL:
 
     path = Path(path)
     if path.is_dir():
-        config = component_config(path, "AutoencoderKL")
+        settings: dict[str, Any] | None = component_config(path, "AutoencoderKL")
         state, file = read_folder_state(path)
-        return fill(without_memory(lambda: AutoencoderKL.from_config(config)), state, file, WHAT, dtype, casting=False)
-    state = read_part(path, PREFIXES)
-    if any(name.startswith("decoder.up.") for name in state):
-        state = to_diffusers(state)
-    if not {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= state.keys():
-        raise wrong_kind(path, WHAT, ADVICE)
-    config = vae_config(state)
-    if config["latent_channels"] != FLUX_VAE["latent_channels"]:
+    else:
+        settings, state, file = None, to_diffusers(read_part(path, PREFIXES)), path
+        if not {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= state.keys():
+            raise wrong_kind(path, WHAT, ADVICE)
+    model = without_memory(lambda: AutoencoderKL.from_config(settings or vae_config(state)), file, WHAT)
+    if settings is None:
+        _refuse_other_vaes(path, model.config)
+    return fill(model, state, file, WHAT, dtype, casting=False)
+
+
+def _refuse_other_vaes(path: Path, config: Mapping[str, Any]) -> None:
+    channels, ours = config["latent_channels"], FLUX_VAE["latent_channels"]
+    if channels != ours:
         raise Bundle3DError(
-            f"Expected a VAE of {FLUX_VAE['latent_channels']} channels, but that in '{path.name}' has "
-            f"{config['latent_channels']}, which FLUX does not read; {ADVICE}."
+            f"Expected a VAE of {ours} channels, but that in '{path.name}' has {channels}, which FLUX does not "
+            f"read; {ADVICE}."
         )
-    if config["block_out_channels"][0] % FLUX_VAE["norm_num_groups"]:
-        raise Bundle3DError(
-            f"Expected FLUX's VAE, but that in '{path.name}' is narrower and its file does not say how its norms "
-            "are grouped; "
-            "choose its folder, which holds config.json."
-        )
-    return fill(without_memory(lambda: AutoencoderKL.from_config(config)), state, path, WHAT, dtype, casting=False)
 
 
 def vae_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """The configuration of a VAE like FLUX's, from the names and shapes of its tensors under diffusers' names."""
-    levels = max(int(name.split(".")[2]) for name in state if name.startswith("encoder.down_blocks.")) + 1
-    resnets = max(int(name.split(".")[4]) for name in state if name.startswith("encoder.down_blocks.0.resnets.")) + 1
+    levels = count_blocks((name.removeprefix("encoder.") for name in state), "down_blocks")
+    resnets = count_blocks((name.removeprefix("encoder.down_blocks.0.") for name in state), "resnets")
     widths = [state[f"encoder.down_blocks.{level}.resnets.0.conv1.weight"].shape[0] for level in range(levels)]
     return {
         **FLUX_VAE,
@@ -86,8 +85,8 @@ def vae_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
 
 
 def to_diffusers(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A VAE's tensors under diffusers' names; its attention's 1x1 convolutions become linear layers."""
-    levels = max(int(name.split(".")[2]) for name in state if name.startswith("decoder.up.")) + 1
+    """A VAE's tensors under diffusers' names, which may be theirs already; attention's layers become linear."""
+    levels = len({name.split(".")[2] for name in state if name.startswith("decoder.up.")})
     renamed: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         is_attention = ".attn_1." in name

@@ -127,7 +127,7 @@ def test_tensors_are_mapped_and_not_copied(tmp_path: Path) -> None:
     ("change", "told"),
     [
         ({"transformer_blocks.1.attn.to_q.weight": None}, "1 are missing"),
-        ({"transformer_blocks.1.attn.to_r.weight": torch.zeros(2)}, "1 more"),
+        ({"transformer_blocks.1.attn.to_r.weight": torch.zeros(2)}, "1 others"),
         ({"proj_out.bias": torch.zeros(3)}, "to be 16, but it is 3"),
         ({"proj_out.bias": torch.zeros(16, dtype=torch.int8)}, "int8"),
         ({"x_embedder.weight": torch.zeros(32, 96)}, "Fill"),
