@@ -7,7 +7,7 @@ import torch
 from bundle3d.pipelines.diffusion.control import Control
 from bundle3d.pipelines.diffusion.draw import BundleRequest, draw_bundle
 from bundle3d.pipelines.diffusion.holder import Resident
-from bundle3d.pipelines.diffusion.models import BundleModels
+from bundle3d.pipelines.diffusion.models import BundleModels, ControlNet
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.progress import Preview
 from bundle3d.tests.support.tiny_flux import tiny_control_network, tiny_models, tiny_pipeline, tiny_transformer
@@ -17,13 +17,24 @@ IMAGE = torch.rand(HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(7))
 REQUEST = BundleRequest("a red torus", height=HEIGHT, width=WIDTH, steps=4, seed=3)
 
 
+SHALLOW = {"num_layers": 1, "num_single_layers": 1}
+
+
+def shallow_models(redux: bool = False) -> BundleModels:
+    return tiny_models(tiny_pipeline(tiny_transformer(**SHALLOW)), redux)
+
+
+def shallow_network() -> ControlNet:
+    return tiny_control_network(**SHALLOW)
+
+
 class CancelledError(Exception):
     pass
 
 
 @pytest.fixture(scope="module")
 def models() -> BundleModels:
-    return tiny_models(redux=True)
+    return shallow_models(redux=True)
 
 
 def count_calls(module: torch.nn.Module, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
@@ -55,7 +66,7 @@ def test_equal_seeds_draw_equal_bundles_and_seed_0_is_a_seed(models: BundleModel
 
 
 def test_the_global_generator_has_no_part(models: BundleModels) -> None:
-    request = replace(REQUEST, initial_image=IMAGE, controls=(Control(IMAGE, tiny_control_network()),))
+    request = replace(REQUEST, initial_image=IMAGE, controls=(Control(IMAGE, shallow_network()),))
     torch.manual_seed(0)
     state = torch.get_rng_state()
     first = draw_bundle(models, request)
@@ -67,7 +78,7 @@ def test_the_global_generator_has_no_part(models: BundleModels) -> None:
 def test_every_type_starts_from_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = []
     for dtype in (torch.float32, torch.bfloat16):
-        pipeline = tiny_pipeline()
+        pipeline = tiny_pipeline(tiny_transformer(**SHALLOW))
         for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
             part.to(dtype)
         calls = count_calls(pipeline.transformer, monkeypatch)
@@ -78,7 +89,7 @@ def test_every_type_starts_from_the_same_noise(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize(("strength", "count"), [(None, 39), (0.95, 37), (0.5, 19), (1.0, 37)])
 def test_evaluations(strength: float | None, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = tiny_models()
+    models = shallow_models()
     calls = count_calls(models.transformer.module, monkeypatch)
     image = None if strength is None else IMAGE
     draw_bundle(models, replace(REQUEST, steps=20, initial_image=image, strength=strength or 0.95))
@@ -87,7 +98,7 @@ def test_evaluations(strength: float | None, count: int, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("end", "active"), [(0.65, 24), (0.3, 11), (0.2, 7)])
 def test_evaluations_with_a_control(end: float, active: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    models, net = tiny_models(), tiny_control_network()
+    models, net = shallow_models(), shallow_network()
     calls = count_calls(models.transformer.module, monkeypatch)
     control_calls = count_calls(net.holder.module, monkeypatch)
     control = Control(IMAGE, net, end=end)
@@ -117,7 +128,7 @@ def test_every_wish_has_an_effect(models: BundleModels) -> None:
         {"prompt": "a blue cube"},
         {"guidance": 1.5},
         {"initial_image": IMAGE},
-        {"controls": (Control(IMAGE, tiny_control_network()),)},
+        {"controls": (Control(IMAGE, shallow_network()),)},
         {"redux_image": IMAGE},
     )
     for wish in wishes:
@@ -125,7 +136,7 @@ def test_every_wish_has_an_effect(models: BundleModels) -> None:
 
 
 def test_redux_tokens_come_after_the_words_times_their_strength(monkeypatch: pytest.MonkeyPatch) -> None:
-    models = tiny_models(redux=True)
+    models = shallow_models(redux=True)
     calls = count_calls(models.transformer.module, monkeypatch)
     for strength in (1.0, 0.5):
         draw_bundle(models, replace(REQUEST, steps=1, redux_image=IMAGE, redux_strength=strength))
@@ -158,7 +169,7 @@ def test_progress_goes_from_nothing_to_all_with_pictures_on_the_way(models: Bund
 
 @pytest.mark.parametrize("when", [0, 1, 4])
 def test_cancel_ends_the_drawing(when: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    models = tiny_models()
+    models = shallow_models()
     calls = count_calls(models.transformer.module, monkeypatch)
 
     def progress(done: int, total: int, preview: Preview | None = None) -> None:
@@ -172,7 +183,7 @@ def test_cancel_ends_the_drawing(when: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_inputs_are_left_alone(models: BundleModels) -> None:
     before = IMAGE.clone()
-    control = Control(IMAGE, tiny_control_network(), "blur")
+    control = Control(IMAGE, shallow_network(), "blur")
     draw_bundle(models, replace(REQUEST, initial_image=IMAGE, redux_image=IMAGE, controls=(control,)))
     assert torch.equal(IMAGE, before)
 
@@ -188,14 +199,14 @@ def test_inputs_are_left_alone(models: BundleModels) -> None:
         ({"strength": float("nan")}, "between 0 and 1, but got nan"),
         ({"redux_image": IMAGE}, "Redux"),
         ({"initial_image": IMAGE[None]}, r"shape \(height, width, 3\), but got \(1, 32, 64, 3\)"),
-        ({"controls": (Control(torch.zeros(8, 8, 4), tiny_control_network()),)}, r"got \(8, 8, 4\)"),
-        ({"controls": (Control(IMAGE, tiny_control_network(), start=0.7, end=0.2),)}, "0.7 to 0.2; change"),
+        ({"controls": (Control(torch.zeros(8, 8, 4), shallow_network()),)}, r"got \(8, 8, 4\)"),
+        ({"controls": (Control(IMAGE, shallow_network(), start=0.7, end=0.2),)}, "0.7 to 0.2; change"),
         ({"controls": (Control(IMAGE, tiny_control_network(num_attention_heads=4)),)}, "ControlNet to be 32.*it is 64"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(wish: dict, message: str) -> None:
     with pytest.raises(Bundle3DError, match=message):
-        draw_bundle(tiny_models(), replace(REQUEST, **wish))
+        draw_bundle(shallow_models(), replace(REQUEST, **wish))
 
 
 @pytest.mark.parametrize(
@@ -207,13 +218,13 @@ def test_what_cannot_be_drawn_is_refused(wish: dict, message: str) -> None:
     ],
 )
 def test_components_that_do_not_fit_together_are_refused(changes: dict, message: str) -> None:
-    models = replace(tiny_models(), transformer=Resident(tiny_transformer(**changes)))
+    models = replace(shallow_models(), transformer=Resident(tiny_transformer(**changes)))
     with pytest.raises(Bundle3DError, match=message):
         draw_bundle(models, REQUEST)
 
 
 def test_a_model_without_guidance_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    models = replace(tiny_models(), transformer=Resident(tiny_transformer(guidance_embeds=False)))
+    models = replace(shallow_models(), transformer=Resident(tiny_transformer(guidance_embeds=False)))
     calls = count_calls(models.transformer.module, monkeypatch)
     draw_bundle(models, REQUEST)
     assert all("guidance" not in inputs for inputs in calls)

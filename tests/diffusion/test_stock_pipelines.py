@@ -33,11 +33,11 @@ from diffusers.pipelines.flux import (
     pipeline_flux_img2img,
 )
 
-HEIGHT, WIDTH, STEPS, STRENGTH = 32, 64, 6, 0.7
+HEIGHT, WIDTH, STEPS, STRENGTH = 32, 64, 4, 0.7
 IMAGE = torch.rand(HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(7)).mul(255).round() / 255
 PIXELS = IMAGE.movedim(-1, 0)[None]
 REQUEST = BundleRequest("a red torus", height=HEIGHT, width=WIDTH, steps=STEPS, guidance=3.5, seed=5)
-FIRST = 1  # int(6 - 6 * 0.7)
+FIRST = 1  # int(4 - 4 * 0.7)
 
 
 @pytest.fixture(autouse=True)
