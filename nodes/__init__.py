@@ -23,6 +23,16 @@ NODE_FILES = (
     "mesh_report",
     "turntable",
     "save_mesh",
+    "load_bundle_models",
+    "load_control_net",
+    "load_redux",
+    "bundle_prompt",
+    "bundle_control",
+    "generate_bundle",
+    "bundle_schedule",
+    "bundle_latent",
+    "models_to_core",
+    "check_models",
 )
 
 

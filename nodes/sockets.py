@@ -43,6 +43,10 @@ class ViewBatch:
 
 
 Views = io.Custom("BUNDLE3D_VIEWS")  # carries a ViewBatch
+Models = io.Custom("BUNDLE3D_MODELS")  # carries a BundleModels
+ControlNets = io.Custom("BUNDLE3D_CONTROL_NET")  # carries a ControlNet
+Controls = io.Custom("BUNDLE3D_CONTROLS")  # carries a tuple of Control
+ReduxModels = io.Custom("BUNDLE3D_REDUX")  # carries a Redux
 
 FILE_3D_TYPES = ("File3DGLB", "File3DGLTF", "File3DOBJ", "File3DPLY", "File3DSTL", "File3DAny")
 

@@ -67,3 +67,18 @@ def run(nodes: dict[str, Any], folders: Path) -> Callable[..., Any]:
             return node.PREPARE_CLASS_CLONE({"hidden_inputs": {}}).EXECUTE_NORMALIZED(**inputs)
 
     return call
+
+
+@pytest.fixture
+def tiny_folder(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A models folder that ComfyUI looks into for every kind, with a random FLUX pipeline in ``diffusers/tiny``."""
+    import folder_paths
+    from bundle3d.tests.support.tiny_flux import tiny_pipeline
+
+    root = folders / "models"
+    tiny_pipeline().save_pretrained(root / "diffusers" / "tiny")
+    known = {kind: ([str(root / kind)], found[1]) for kind, found in folder_paths.folder_names_and_paths.items()}
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", known)
+    monkeypatch.setattr(folder_paths, "models_dir", str(root))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return root

@@ -14,7 +14,9 @@ from typing import Any
 
 FILE = Path(__file__).with_name("schemas.json")
 LIMITS = ("default", "min", "max", "options")
-FILE_CHOICES = {"model_file"}  # their options are the files of the machine
+# Their options are the files of the machine.
+FILE_CHOICES = {"model_file", "base", "folder", "transformer", "clip", "t5", "vae", "lora", "language_model"}
+FILE_CHOICES |= {"control_net", "style_model", "clip_vision"}
 
 
 def sockets(nodes: dict[str, Any]) -> dict[str, dict[str, list[dict[str, Any]]]]:

@@ -1,0 +1,165 @@
+"""Generate Bundle: from a prompt, and pictures where there are any, to bundle images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.diffusion.control import Control
+from ..pipelines.diffusion.draw import BundleRequest, draw_bundle
+from ..pipelines.diffusion.models import BundleModels, Redux
+from ..pipelines.errors import Bundle3DError
+from ..pipelines.progress import Progress
+from .batch import map_batch
+from .compute import as_output
+from .sizes import bundle_size, size_inputs
+from .sockets import Controls, Models, ReduxModels
+
+LARGEST_SEED = 2**63 - 1
+
+
+class Bundle3D_GenerateBundle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Bundle3D_GenerateBundle",
+            display_name="Generate Bundle",
+            category="Bundle3D/generation",
+            description="Draws 3D bundle images, four colour views above four normal views, from a prompt.",
+            search_aliases=["text to 3d", "text to bundle", "kiss3dgen", "flux sampler", "ksampler", "image to 3d"],
+            inputs=[
+                Models.Input("models", tooltip="The models, from Load Bundle Models."),
+                io.String.Input(
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    dynamic_prompts=True,
+                    tooltip="What the object looks like. The sentence that bundle LoRAs were trained on is put in "
+                    "front "
+                    "where it is not there yet.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=LARGEST_SEED,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Every seed is another object; a batch takes this seed and those after it.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=BundleRequest.steps,
+                    min=1,
+                    max=200,
+                    tooltip="Steps from noise to picture; 20 to 30.",
+                ),
+                io.Float.Input(
+                    "guidance",
+                    default=BundleRequest.guidance,
+                    min=0.0,
+                    max=20.0,
+                    step=0.1,
+                    tooltip="How strongly to follow the prompt. The LoRAs were trained around 3.5.",
+                ),
+                *size_inputs(),
+                io.Int.Input(
+                    "batch_size", default=1, min=1, max=64, tooltip="How many bundles to draw, one after another."
+                ),
+                io.Image.Input(
+                    "initial_image",
+                    optional=True,
+                    tooltip="A bundle image to start from, such as Render Bundle makes of a mesh.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=BundleRequest.strength,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How much of the initial image is drawn anew: 0 keeps it, 1 leaves nearly nothing of it.",
+                ),
+                Controls.Input("controls", optional=True, tooltip="Pictures to hold to, from Bundle Control."),
+                ReduxModels.Input("redux", optional=True, tooltip="From Load Bundle Redux; for the Redux image."),
+                io.Image.Input(
+                    "redux_image", optional=True, tooltip="A picture of the object that adds to the prompt."
+                ),
+                io.Float.Input(
+                    "redux_strength",
+                    default=BundleRequest.redux_strength,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
+                    tooltip="How much the Redux image counts beside the prompt.",
+                ),
+                io.Float.Input(
+                    "lora_scale",
+                    default=BundleRequest.lora_scale,
+                    min=-4.0,
+                    max=4.0,
+                    step=0.05,
+                    tooltip="Multiplies the strength of the loaded LoRA.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "bundle", display_name="bundle", tooltip="The bundle images, for Split Bundle or Save Image."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        models: BundleModels,
+        prompt: str,
+        seed: int,
+        steps: int,
+        guidance: float,
+        width: int,
+        height: int,
+        batch_size: int,
+        strength: float,
+        redux_strength: float,
+        lora_scale: float,
+        initial_image: torch.Tensor | None = None,
+        controls: tuple[Control, ...] = (),
+        redux: Redux | None = None,
+        redux_image: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        if redux_image is not None and redux is None:
+            raise Bundle3DError(
+                "Expected Redux models for redux_image, but the socket redux is empty; connect Load Bundle Redux."
+            )
+        if initial_image is not None and len(initial_image) not in (1, batch_size):
+            raise Bundle3DError(
+                f"Expected 1 or {batch_size} initial images for a batch of {batch_size}, but got {len(initial_image)}; "
+                "change batch_size."
+            )
+        height, width = bundle_size(width, height, models.vae.module.config.sample_size, models.pixels_per_token)
+        request = BundleRequest(
+            prompt=prompt,
+            height=height,
+            width=width,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            strength=strength,
+            controls=controls,
+            redux_image=None if redux_image is None else redux_image[0, ..., :3],
+            redux_strength=redux_strength,
+            lora_scale=lora_scale,
+        )
+
+        def draw(index: int, setting: None, progress: Progress) -> torch.Tensor:
+            start = None if initial_image is None else initial_image[index % len(initial_image), ..., :3]
+            own = replace(request, seed=(seed + index) % (LARGEST_SEED + 1), initial_image=start)
+            return draw_bundle(replace(models, redux=redux), own, progress)
+
+        bundles = map_batch(range(batch_size), draw, [None], "choose a smaller size or weights in fp8")
+        return io.NodeOutput(as_output(torch.stack(bundles)))
+
+
+NODES = [Bundle3D_GenerateBundle]

@@ -1,0 +1,80 @@
+"""Which model files and folders the nodes offer, and where they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import folder_paths
+
+from ..pipelines.errors import Bundle3DError
+
+NONE = "none"
+DEMO = "Bundle3D demo"
+DEMO_FOLDER = Path(__file__).resolve().parents[1] / "pipelines" / "checkpoints" / "demo"
+PIPELINE = "model_index.json"  # what makes a folder a diffusers pipeline
+SINGLE_MODEL = "config.json"  # what makes a folder one model of diffusers or transformers
+LANGUAGE_MODELS = "LLM"  # the folder under models/ where other packs put language models, too
+WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
+
+
+def pipelines() -> list[str]:
+    """The demo family that comes with Bundle3D, and the diffusers pipelines in ComfyUI's folder ``diffusers``."""
+    return [DEMO, *_names("diffusers", PIPELINE)]
+
+
+def models(kind: str) -> list[str]:
+    """The weight files of a folder of ComfyUI's and the diffusers or transformers folders in it."""
+    return sorted({*files(kind), *_names(kind, SINGLE_MODEL)})
+
+
+def files(kind: str) -> list[str]:
+    """The weight files of a folder of ComfyUI's, but not those that are parts of a folder model."""
+    parts = tuple(f"{name}/" for name in [*_names(kind, SINGLE_MODEL), *_names(kind, PIPELINE)])
+    names = (name.replace(os.sep, "/") for name in folder_paths.get_filename_list(kind))
+    return [name for name in names if name.lower().endswith(WEIGHTS) and not name.startswith(parts)]
+
+
+def language_models() -> list[str]:
+    """The transformers folders in models/LLM."""
+    return _names(LANGUAGE_MODELS, SINGLE_MODEL)
+
+
+def find(kind: str, name: str) -> Path:
+    """The file or folder called ``name`` among those of ``kind``; raises Bundle3DError where there is none."""
+    if kind == "diffusers" and name == DEMO:
+        return DEMO_FOLDER
+    for root in _roots(kind):
+        path = root / name
+        if ".." not in Path(name).parts and path.exists() and path.resolve() != root.resolve():
+            return path
+    raise Bundle3DError(
+        f"Expected {name!r} in ComfyUI's folder models/{kind}, but it is not there; put it there or choose another one."
+    )
+
+
+def stamp(path: Path) -> list[tuple[str, int, int]]:
+    """Name, time and size of a file, or of every file in a folder: changes when the weights do."""
+    found = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
+    states = [(part, part.stat()) for part in found if part.exists()]
+    return [(part.name, state.st_mtime_ns, state.st_size) for part, state in states]
+
+
+def _names(kind: str, marker: str) -> list[str]:
+    """Folders of ``kind``, at any depth, that hold a file called ``marker``, with forward slashes."""
+    return sorted({path.relative_to(root).as_posix() for root in _roots(kind) for path in _marked(root, marker)})
+
+
+def _roots(kind: str) -> list[Path]:
+    """Where ComfyUI looks for models of ``kind``; language models have no folder of ComfyUI's own."""
+    if kind == LANGUAGE_MODELS:
+        folder_paths.add_model_folder_path(kind, os.path.join(folder_paths.models_dir, kind))
+    return [Path(root) for root in folder_paths.get_folder_paths(kind)]
+
+
+def _marked(root: Path, marker: str) -> Iterator[Path]:
+    for folder, inner, names in os.walk(root, followlinks=True):
+        if marker in names and Path(folder) != root:
+            inner.clear()  # its parts are no models of their own
+            yield Path(folder)

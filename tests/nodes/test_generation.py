@@ -1,0 +1,151 @@
+"""The nodes that draw bundles, on models of random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundle3d.pipelines.diffusion.encode_prompt import TRIGGER
+from bundle3d.pipelines.errors import Bundle3DError
+
+SIZE = {"width": 128, "height": 64}
+# specs/kiss3dgen.md 2.4
+SIGMAS = [
+    1, .981875, .962386, .941373, .918652, .894003, .867172, .837855, .805689, .770239, .730974, .687244, .638240,
+    .582948, .520074, .447944, .364352, .266330, .149787, .008929, 0,
+]  # fmt: skip
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def models(run: Run, tiny_folder: Path) -> Any:
+    return run("Bundle3D_LoadBundleModels", base="tiny")[0]
+
+
+def test_a_batch_counts_seeds_up(run: Run, models: Any) -> None:
+    batch = run("Bundle3D_GenerateBundle", models=models, prompt="a cube", seed=5, steps=2, batch_size=2, **SIZE)[0]
+    second = run("Bundle3D_GenerateBundle", models=models, prompt="a cube", seed=6, steps=2, **SIZE)[0]
+    assert batch.shape == (2, 64, 128, 3)
+    assert torch.equal(batch[1:], second) and not torch.equal(batch[:1], second)
+
+
+def test_pictures_change_the_bundle(run: Run, models: Any) -> None:
+    image = torch.rand(2, 64, 128, 4, generator=torch.Generator().manual_seed(0))
+    before = image.clone()
+    call = {"models": models, "prompt": "a cube", "steps": 3, "strength": 0.5, **SIZE}
+    bundle = run("Bundle3D_GenerateBundle", initial_image=image, batch_size=2, **call)[0]
+    plain = run("Bundle3D_GenerateBundle", **call)[0]
+    assert torch.equal(image, before) and not torch.allclose(bundle[:1], plain, atol=1e-3)
+    with pytest.raises(Bundle3DError, match="1 or 3 initial images"):
+        run("Bundle3D_GenerateBundle", initial_image=image, batch_size=3, **call)
+    with pytest.raises(Bundle3DError, match="Load Bundle Redux"):
+        run("Bundle3D_GenerateBundle", redux_image=image, **call)
+
+
+@pytest.mark.parametrize(("width", "height"), [(128, 128), (120, 60), (64, 0)])
+def test_sizes_that_are_no_bundle_are_refused(run: Run, models: Any, width: int, height: int) -> None:
+    if (width, height) == (64, 0):
+        assert run("Bundle3D_GenerateBundle", models=models, steps=1, width=64, height=0)[0].shape == (1, 32, 64, 3)
+        return
+    with pytest.raises(Bundle3DError, match="twice as wide as high"):
+        run("Bundle3D_GenerateBundle", models=models, steps=1, width=width, height=height)
+
+
+def test_the_size_is_the_models_own_unless_chosen(run: Run, tiny_folder: Path) -> None:
+    import json
+
+    config = tiny_folder / "diffusers" / "tiny" / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text("utf-8")) | {"sample_size": 96}), "utf-8")
+    models = run("Bundle3D_LoadBundleModels", base="tiny")[0]
+    assert run("Bundle3D_GenerateBundle", models=models, steps=1)[0].shape == (1, 96, 192, 3)
+    vae = run("Bundle3D_ModelsToCore", folder="tiny")[2]
+    assert run("Bundle3D_BundleLatent", vae=vae)[0]["samples"].shape == (1, 4, 12, 24)
+
+
+def test_cancel_stops_between_two_evaluations(run: Run, models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import comfy.model_management
+
+    class Cancelled(BaseException):
+        pass
+
+    calls = []
+
+    def interrupt() -> None:
+        calls.append(1)
+        if len(calls) == 4:
+            raise Cancelled
+
+    monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", interrupt)
+    with pytest.raises(Cancelled):
+        run("Bundle3D_GenerateBundle", models=models, steps=20, **SIZE)
+    assert len(calls) == 4
+
+
+def test_fp8_weights_stay_fp8_and_draw_nearly_the_same(run: Run, models: Any) -> None:
+    small = run("Bundle3D_LoadBundleModels", base="tiny", weight_dtype="fp8_e4m3fn")[0]
+    stored = {layer.weight.dtype for layer in small.transformer.module.modules() if isinstance(layer, torch.nn.Linear)}
+    call = {"prompt": "a cube", "steps": 2, **SIZE}
+    exact, near = (run("Bundle3D_GenerateBundle", models=each, **call)[0] for each in (models, small))
+    assert stored == {torch.float8_e4m3fn}
+    assert 0 < (exact - near).abs().mean() < 0.05
+
+
+def test_components_belong_to_the_memory_manager(run: Run, models: Any) -> None:
+    import comfy.model_management as model_management
+
+    run("Bundle3D_GenerateBundle", models=models, steps=1, **SIZE)
+    loaded = [entry.model for entry in model_management.current_loaded_models]
+    for holder in (models.transformer, models.vae, models.text_encoder, models.text_encoder_2):
+        assert any(model is holder.patcher for model in loaded)
+    model_management.unload_all_models()
+    assert not any(model is models.transformer.patcher for model in model_management.loaded_models())
+    assert run("Bundle3D_GenerateBundle", models=models, steps=1, **SIZE)[0].isfinite().all()
+
+
+def test_what_is_missing_is_named(run: Run, tiny_folder: Path) -> None:
+    with pytest.raises(Bundle3DError, match="file for transformer"):
+        run("Bundle3D_LoadBundleModels", base="none")
+    for name in ("../tiny", "nothing"):
+        with pytest.raises(Bundle3DError, match="models/loras"):
+            run("Bundle3D_LoadBundleModels", base="tiny", lora=name)
+
+
+def test_choices_are_the_files_of_the_models_folders(nodes: dict[str, Any], tiny_folder: Path) -> None:
+    for name in ("loras/a/own.safetensors", "loras/notes.txt", "LLM/mine/config.json", "vae/ae.safetensors"):
+        (tiny_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (tiny_folder / name).write_bytes(b"")
+    schema = nodes["Bundle3D_LoadBundleModels"].GET_SCHEMA()
+    options = {widget.id: getattr(widget, "options", None) for widget in schema.inputs}
+    assert options["base"] == ["Bundle3D demo", "tiny", "none"]
+    assert options["lora"] == ["none", "a/own.safetensors"]
+    assert options["vae"] == ["from base", "ae.safetensors"]
+    prompt = nodes["Bundle3D_BundlePrompt"].GET_SCHEMA().inputs[1]
+    assert prompt.options == ["none", "mine"]
+
+
+def test_a_prompt_gets_the_trained_sentence_once(run: Run) -> None:
+    for text in ("a red cube", f"{TRIGGER} a red cube"):
+        prompt, clip_prompt, description = run("Bundle3D_BundlePrompt", text=text).result
+        assert (prompt, clip_prompt, description) == (f"{TRIGGER} a red cube", TRIGGER, text)
+    edited = run("Bundle3D_BundlePrompt", text="a red cube", description="a blue cube")
+    assert edited[0] == f"{TRIGGER} a blue cube" and edited.ui == {"text": ["a blue cube"]}
+
+
+def test_controls_make_a_list(run: Run) -> None:
+    image = torch.rand(1, 8, 16, 3)
+    first = run("Bundle3D_BundleControl", control_net="net", image=image)[0]
+    both = run("Bundle3D_BundleControl", control_net="net", image=image, mode="blur", end=0.3, controls=first)[0]
+    assert [(control.mode, control.scale, control.end) for control in both] == [("tile", 0.6, 0.65), ("blur", 0.6, 0.3)]
+    with pytest.raises(Bundle3DError, match="start before the end"):
+        run("Bundle3D_BundleControl", control_net="net", image=image, start=0.7)
+
+
+def test_the_schedule_is_the_references(run: Run) -> None:
+    sigmas, evaluations = run("Bundle3D_BundleSchedule", steps=20).result
+    assert torch.allclose(sigmas, torch.tensor(SIGMAS), atol=1e-6) and evaluations == 39
+    later, fewer = run("Bundle3D_BundleSchedule", steps=20, strength=0.95).result
+    assert torch.equal(later, sigmas[1:]) and fewer == 37
