@@ -16,12 +16,12 @@ import torch
 from bundle3d.pipelines.isomer.colors import color_vertices
 from bundle3d.pipelines.isomer.hull import visual_hull
 from bundle3d.pipelines.kernels import HAVE_NUMBA
-from bundle3d.pipelines.meshes.bake_views import bake_views
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.texel_map import rasterise_uv
-from bundle3d.pipelines.meshes.unwrap import unwrap
 from bundle3d.pipelines.rendering.rasterise import rasterise
 from bundle3d.pipelines.rendering.view_projection import ViewProjection
+from bundle3d.pipelines.texturing.bake_views import bake_views
+from bundle3d.pipelines.texturing.texel_map import rasterise_uv
+from bundle3d.pipelines.texturing.unwrap import unwrap
 from bundle3d.pipelines.views.rig import Rig, orbit
 from bundle3d.pipelines.views.view_set import ViewSet
 from bundle3d.pipelines.volumes.surface_nets import surface_nets

@@ -18,18 +18,18 @@ from typing import Any
 import measure
 import numpy as np
 import torch
-from bundle3d.pipelines.meshes.charts import Charts, box_charts
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.packing import pack
 from bundle3d.pipelines.meshes.padding import pad_texture
 from bundle3d.pipelines.meshes.repair import repair
-from bundle3d.pipelines.meshes.report import mesh_report
 from bundle3d.pipelines.meshes.simplify import simplify
 from bundle3d.pipelines.meshes.tangents import vertex_tangents
-from bundle3d.pipelines.meshes.texel_map import rasterise_uv, uv_overlap
 from bundle3d.pipelines.meshes.topology import is_manifold, is_watertight, unique_edges
-from bundle3d.pipelines.meshes.unwrap import unwrap
 from bundle3d.pipelines.meshes.weld import weld, welded_faces
+from bundle3d.pipelines.metrics.report import mesh_report
+from bundle3d.pipelines.texturing.charts import Charts, box_charts
+from bundle3d.pipelines.texturing.packing import pack
+from bundle3d.pipelines.texturing.texel_map import rasterise_uv, uv_overlap
+from bundle3d.pipelines.texturing.unwrap import unwrap
 from bundle3d.pipelines.volumes.surface_nets import surface_nets
 
 RESOLUTION = 2048

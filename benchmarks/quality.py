@@ -28,16 +28,16 @@ import measure
 import numpy as np
 import torch
 from bundle3d.pipelines.isomer.reconstruct import IsomerOptions, Reconstruction, reconstruct
-from bundle3d.pipelines.meshes.bake_views import bake_views
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.normalise import normalise
 from bundle3d.pipelines.meshes.read import read_mesh
-from bundle3d.pipelines.meshes.report import mesh_report
-from bundle3d.pipelines.meshes.unwrap import unwrap
 from bundle3d.pipelines.metrics.geometry import chamfer, compare_meshes, match, sample_surface
 from bundle3d.pipelines.metrics.image import normal_angle_error, psnr, silhouette_iou, ssim
+from bundle3d.pipelines.metrics.report import mesh_report
 from bundle3d.pipelines.rendering.render_mesh import iterate_buffers, render_mesh
 from bundle3d.pipelines.rendering.render_views import render_views
+from bundle3d.pipelines.texturing.bake_views import bake_views
+from bundle3d.pipelines.texturing.unwrap import unwrap
 from bundle3d.pipelines.views.bundle import join_bundle, split_bundle
 from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.hull_rays import sample_view

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.meshes.bake_views import BakeOptions, bake_views
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.simplify import simplify
-from ..pipelines.meshes.unwrap import unwrap
 from ..pipelines.progress import Progress, Stage
+from ..pipelines.texturing.bake_views import BakeOptions, bake_views
+from ..pipelines.texturing.unwrap import unwrap
 from ..pipelines.views.view_set import ViewSet
 from . import interop
 from .batch import map_batch, paired

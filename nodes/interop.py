@@ -15,10 +15,10 @@ from comfy_api.latest import Types
 
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.meshes.mesh import Material, Mesh
-from ..pipelines.meshes.one_material import one_material
 from ..pipelines.meshes.read import read_mesh
 from ..pipelines.meshes.world import in_world
 from ..pipelines.meshes.write import mesh_to_bytes
+from ..pipelines.texturing.one_material import one_material
 
 KNOWN_FIELDS = set(inspect.signature(Types.MESH.__init__).parameters)  # cores after 0.30 know more than the first ones
 VERTEX_FIELDS = {"uvs": "uv", "vertex_colors": "colors", "normals": "normals", "tangents": "tangents"}

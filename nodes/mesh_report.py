@@ -9,8 +9,8 @@ from comfy_api.latest import io
 
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.normalise import normalise
-from ..pipelines.meshes.report import MeshReport, mesh_report
 from ..pipelines.metrics.geometry import GeometryScores, compare_meshes
+from ..pipelines.metrics.report import MeshReport, mesh_report
 from ..pipelines.progress import Progress
 from . import interop
 from .batch import map_batch, paired

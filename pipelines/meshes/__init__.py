@@ -1,1 +1,1 @@
-"""Meshes: the data type, files, repair, simplification, unwrapping, baking and reports."""
+"""Meshes: the data type, files, repair and simplification."""

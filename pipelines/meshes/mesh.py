@@ -124,6 +124,13 @@ class Mesh:
         return vertex_normals(self.vertices, self.faces)
 
 
+def uv_of(mesh: Mesh) -> torch.Tensor:
+    """The uv (N, 2) of a mesh. Raises Bundle3DError when it has none."""
+    if mesh.uv is None:
+        raise Bundle3DError("Expected a mesh with texture coordinates, but it has none; unwrap it first.")
+    return mesh.uv
+
+
 def vertex_normals(vertices: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """Area-weighted unit normals (N, 3) of the vertices; differentiable. A vertex without area gets +Z."""
     a, b, c = (vertices.index_select(0, faces[:, i]) for i in range(3))

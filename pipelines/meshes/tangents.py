@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import normalize
 
-from .mesh import Mesh
-from .texel_map import uv_of
+from .mesh import Mesh, uv_of
 from .topology import unique_keys
 
 

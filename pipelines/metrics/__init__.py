@@ -1,1 +1,1 @@
-"""How good a mesh or an image is."""
+"""How good a mesh, its texture coordinates or an image is."""

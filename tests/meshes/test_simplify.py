@@ -6,8 +6,8 @@ from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Material
 from bundle3d.pipelines.meshes.simplify import simplify
 from bundle3d.pipelines.meshes.topology import euler_characteristic, is_manifold, is_watertight
-from bundle3d.pipelines.meshes.unwrap import unwrap
 from bundle3d.pipelines.meshes.weld import welded_faces
+from bundle3d.pipelines.texturing.unwrap import unwrap
 
 from .shapes import box, cylinder, merge, soup, sphere, torus, volume
 

@@ -5,7 +5,7 @@ import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.tangents import tangent_frame, vertex_tangents, with_tangents
-from bundle3d.pipelines.meshes.unwrap import unwrap
+from bundle3d.pipelines.texturing.unwrap import unwrap
 
 from .shapes import box, sphere, torus
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.texel_map import rasterise_uv, uv_overlap
-
-from .shapes import box, sphere
+from bundle3d.pipelines.texturing.texel_map import rasterise_uv, uv_overlap
+from bundle3d.tests.meshes.shapes import box, sphere
 
 
 def plane(cells: int = 4, low: float = 0.25, high: float = 0.75) -> Mesh:

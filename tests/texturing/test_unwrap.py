@@ -6,13 +6,12 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.texel_map import rasterise_uv, uv_overlap
 from bundle3d.pipelines.meshes.topology import components
-from bundle3d.pipelines.meshes.unwrap import unwrap
+from bundle3d.pipelines.texturing.texel_map import rasterise_uv, uv_overlap
+from bundle3d.pipelines.texturing.unwrap import unwrap
+from bundle3d.tests.meshes.shapes import box, cylinder, merge, moebius, soup, sphere, torus
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from .shapes import box, cylinder, merge, moebius, soup, sphere, torus
 
 SHAPES = {
     "box": box(),

@@ -6,15 +6,15 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.initial import sphere
-from bundle3d.pipelines.meshes.bake_views import BakeOptions, bake_views
 from bundle3d.pipelines.meshes.densify import densify
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.texel_map import rasterise_uv
 from bundle3d.pipelines.meshes.topology import is_watertight
-from bundle3d.pipelines.meshes.unwrap import unwrap
 from bundle3d.pipelines.meshes.weld import welded_faces
 from bundle3d.pipelines.rendering.rasterise import rasterise
 from bundle3d.pipelines.rendering.render_mesh import render_mesh
+from bundle3d.pipelines.texturing.bake_views import BakeOptions, bake_views
+from bundle3d.pipelines.texturing.texel_map import rasterise_uv
+from bundle3d.pipelines.texturing.unwrap import unwrap
 from bundle3d.pipelines.views.normals import decode_normals
 from bundle3d.pipelines.views.rig import Rig, named_rig
 from bundle3d.pipelines.views.view_set import ViewSet

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import Bundle3DError
+from ..meshes.densify import densify
+from ..meshes.harmonic_fill import harmonic_fill, joined_at_seams
+from ..meshes.mesh import Material, Mesh
+from ..meshes.padding import pad_texture
+from ..meshes.tangents import tangent_frame, with_tangents
 from ..progress import Progress, Stage, silent
 from ..rendering.view_projection import Projected, ProjectionOptions, ViewProjection
 from ..views.view_set import ViewSet
-from .densify import densify
-from .harmonic_fill import harmonic_fill, joined_at_seams
-from .mesh import Material, Mesh
-from .padding import pad_texture
-from .tangents import tangent_frame, with_tangents
 from .texel_map import TexelMap, rasterise_uv
 
 CHUNK = 1 << 18  # texels looked up at once

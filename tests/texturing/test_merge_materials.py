@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bundle3d.pipelines.meshes.material_images import needed_slots, slot_image
-from bundle3d.pipelines.meshes.merge_materials import merge_materials
 from bundle3d.pipelines.meshes.mesh import Material, Mesh
-from bundle3d.pipelines.meshes.rebake import rebake
-from bundle3d.pipelines.meshes.unwrap import unwrap
 from bundle3d.pipelines.rendering.texture import sample_texture
-
-from .shapes import box, sphere
+from bundle3d.pipelines.texturing.material_images import needed_slots, slot_image
+from bundle3d.pipelines.texturing.merge_materials import merge_materials
+from bundle3d.pipelines.texturing.rebake import rebake
+from bundle3d.pipelines.texturing.unwrap import unwrap
+from bundle3d.tests.meshes.shapes import box, sphere
 
 
 def noise(height: int, width: int, channels: int = 3, seed: int = 0) -> torch.Tensor:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from ..meshes.mesh import Mesh
+from ..meshes.padding import pad_texture
+from ..meshes.tangents import tangent_frame, vertex_tangents, with_tangents
 from ..rendering.texture import sample_texture
 from .material_images import merged_material, slot_image
-from .mesh import Mesh
-from .padding import pad_texture
-from .tangents import tangent_frame, vertex_tangents, with_tangents
 from .texel_map import TexelMap, rasterise_uv
 from .unwrap import unwrap
 

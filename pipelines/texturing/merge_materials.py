@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..meshes.mesh import Material, Mesh
+from ..meshes.topology import components, unique_keys
 from .material_images import merged_material, needed_slots, resized, slot_image
-from .mesh import Material, Mesh
 from .rebake import rebake
 from .shelves import shelf_pack
-from .topology import components, unique_keys
 
 PADDING = 8  # texels of true continuation around every tile, enough for three mip levels
 LARGEST_ATLAS = 4096 * 4096  # texels; repeated textures that would unroll beyond it are baked anew

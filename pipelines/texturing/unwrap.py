@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from ..errors import Bundle3DError
+from ..meshes.mesh import Mesh
+from ..meshes.weld import welded_faces
 from ..progress import Progress, Stage, silent
 from .charts import box_charts
-from .mesh import Mesh
 from .packing import pack
-from .weld import welded_faces
 
 CUT, PACKED = 50, 100  # steps of the progress
 

@@ -6,10 +6,9 @@ import math
 import pytest
 import torch
 from bundle3d.pipelines.meshes.mesh import Material, Mesh
-from bundle3d.pipelines.meshes.report import mesh_report
-from bundle3d.pipelines.meshes.unwrap import unwrap
-
-from .shapes import box, cylinder, merge, moebius, soup, sphere, torus
+from bundle3d.pipelines.metrics.report import mesh_report
+from bundle3d.pipelines.texturing.unwrap import unwrap
+from bundle3d.tests.meshes.shapes import box, cylinder, merge, moebius, soup, sphere, torus
 
 
 def test_solids() -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
+from ..meshes.mesh import Mesh, uv_of
+from ..meshes.topology import edge_faces, unique_edges
 from ..rendering.texture import sample_texture
-from .mesh import Mesh
-from .texel_map import uv_of, uv_overlap
-from .topology import edge_faces, unique_edges
+from ..texturing.texel_map import uv_overlap
 
 LARGEST_DRAWN = 2048  # texels per side at which overlap is looked for
 

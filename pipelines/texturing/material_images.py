@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
+from ..meshes.mesh import Material
 from ..rendering.color import linear_to_srgb, srgb_to_linear
-from .mesh import Material
 
 SLOTS = ("base_color_texture", "orm_texture", "normal_texture", "emissive_texture")
 NEUTRAL = {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .inner_shells import inner_parts
-from .mesh import Mesh
-from .topology import (
+from ..meshes.inner_shells import inner_parts
+from ..meshes.mesh import Mesh
+from ..meshes.topology import (
     boundary_loops,
     components,
     edge_face_counts,
@@ -20,8 +20,8 @@ from .topology import (
     is_watertight,
     unique_edges,
 )
+from ..meshes.weld import welded_faces
 from .uv_report import UvReport, uv_report
-from .weld import welded_faces
 
 DEGENERATE = 1e-12  # area of a face relative to the square of its longest edge
 

@@ -10,9 +10,9 @@ import torch
 
 from ..errors import Bundle3DError
 from ..kernels import HAVE_NUMBA, kernel
+from ..meshes.topology import boundary_edges
 from ..progress import Progress, silent
 from .charts import Charts, chart_boxes
-from .topology import boundary_edges
 
 Array = np.ndarray
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..meshes.topology import face_neighbours, label_components, unique_keys
 from ..progress import Progress, silent
 from .shelves import shelf_pack
 from .texel_map import uv_overlap
-from .topology import face_neighbours, label_components, unique_keys
 
 Array = np.ndarray
 

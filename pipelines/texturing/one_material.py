@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from ..meshes.mesh import Material, Mesh
+from ..meshes.srgb import linear_from_srgb, srgb_from_linear
 from .merge_materials import merge_materials
-from .mesh import Material, Mesh
-from .srgb import linear_from_srgb, srgb_from_linear
 
 
 def one_material(mesh: Mesh) -> Mesh:

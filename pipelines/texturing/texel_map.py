@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from ..errors import Bundle3DError
+from ..meshes.mesh import Mesh, uv_of
 from ..rendering.rasterise import rasterise, visible_faces
-from .mesh import Mesh
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,6 @@ class TexelMap:
         for i in range(3):
             total = total + weights[:, i, None].to(values) * values.index_select(0, corners[:, i])
         return total
-
-
-def uv_of(mesh: Mesh) -> torch.Tensor:
-    """The uv (N, 2) of a mesh. Raises Bundle3DError when it has none."""
-    if mesh.uv is None:
-        raise Bundle3DError("Expected a mesh with texture coordinates, but it has none; unwrap it first.")
-    return mesh.uv
 
 
 def uv_to_clip(uv: torch.Tensor, depth: torch.Tensor | float = 0.0) -> torch.Tensor:

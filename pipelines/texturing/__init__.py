@@ -1,0 +1,1 @@
+"""Textures of a mesh: unwrapping, baking, and the merging of materials."""
