@@ -77,7 +77,6 @@ def test_what_is_there_is_used_and_not_fetched_again(tmp_path: Path) -> None:
     }
     assert result.download() == (335_304_388, 1)
     registry = put(tmp_path, "FLUX.1-dev all in one (fp8)", "Kiss3DGen LoRA")
-    (tmp_path / "unused").mkdir()
     complete = make(tmp_path, machine(), registry)
     assert complete.ready and complete.download() == (0, 0)
     assert "Everything that is needed is there." in plan_text(complete)
@@ -125,8 +124,9 @@ def test_offloading_splits_the_weights_between_gpu_and_ram(tmp_path: Path) -> No
 
 def test_more_memory_never_makes_it_worse(tmp_path: Path) -> None:
     registry = put(tmp_path, "FLUX.1-dev (bf16)", "ControlNet Union (InstantX)")
+    plans = [make(tmp_path, machine(gpu), registry) for gpu in range(4, 60, 5)]
     for name in ("draw the bundle", "read the prompt", "decode the bundle"):
-        ranks = [PLACES.index(place_of(make(tmp_path, machine(gpu), registry), name)[0]) for gpu in range(4, 60, 4)]
+        ranks = [PLACES.index(place_of(result, name)[0]) for result in plans]
         assert ranks == sorted(ranks), name
         assert ranks[-1] == PLACES.index("gpu")
 
