@@ -76,8 +76,8 @@ def test_numba_needs_the_cpu() -> None:
 
 CACHE = """
 import numba
-from bundle3d.pipelines.rendering.edges import sort_half_edges
-print(sort_half_edges._cache.cache_path)
+from bundle3d.pipelines.meshes.half_edges import counting_sorts
+print(counting_sorts._cache.cache_path)
 print(numba.config.CACHE_DIR)
 """
 

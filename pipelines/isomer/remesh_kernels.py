@@ -12,58 +12,15 @@ LEAST_VALENCE = 3  # of a vertex of a closed surface
 
 
 @kernel
-def build_edges(
-    faces: Array,
-    count: int,
-    edges: Array,
-    sides: Array,
-    edge_face: Array,
-    start: Array,
-    high: Array,
-    owner: Array,
-) -> int:
-    """Fill edges (low, high), the edge of every face side and the faces on both sides; returns how many edges."""
-    for i in range(count + 1):
-        start[i] = 0
-    for f in range(faces.shape[0]):
-        for k in range(3):
-            a = faces[f, k]
-            b = faces[f, (k + 1) % 3]
-            start[min(a, b) + 1] += 1
-    for i in range(count):
-        start[i + 1] += start[i]
-    for f in range(faces.shape[0]):
-        for k in range(3):
-            a = faces[f, k]
-            b = faces[f, (k + 1) % 3]
-            low = min(a, b)
-            # Insertion keeps the few sides that share their low vertex sorted by the high one.
-            place = start[low]
-            filled = edge_face[low, 0]
-            end = place + filled
-            while end > place and high[end - 1] > max(a, b):
-                high[end] = high[end - 1]
-                owner[end] = owner[end - 1]
-                end -= 1
-            high[end] = max(a, b)
-            owner[end] = 3 * f + k
-            edge_face[low, 0] = filled + 1
-    total = 0
-    for low in range(count):
-        for place in range(start[low], start[low + 1]):
-            if place == start[low] or high[place] != high[place - 1]:
-                edges[total, 0] = low
-                edges[total, 1] = high[place]
-                total += 1
-            sides[owner[place] // 3, owner[place] % 3] = total - 1
-    for e in range(total):
+def faces_beside(faces: Array, sides: Array, edge_face: Array) -> None:
+    """Fill in the faces that run along an edge from its low to its high end (0) and back (1), -1 for none."""
+    for e in range(edge_face.shape[0]):
         edge_face[e, 0] = -1
         edge_face[e, 1] = -1
     for f in range(faces.shape[0]):
         for k in range(3):
             forward = faces[f, k] < faces[f, (k + 1) % 3]
             edge_face[sides[f, k], 0 if forward else 1] = f
-    return total
 
 
 @kernel

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..meshes.half_edges import sort_half_edges
 from .remesh_kernels import (
-    build_edges,
     collapse_in_order,
     collapse_priorities,
+    faces_beside,
     flip_gains,
     flip_in_order,
     mark_long,
@@ -29,14 +30,10 @@ class _Edges:
     """Edges of a face list, the edge of every side, and the faces beside every edge, as int32 arrays."""
 
     def __init__(self, faces: np.ndarray, count: int) -> None:
-        sides_total = 3 * len(faces)
-        self.edges = np.empty((sides_total, 2), np.int32)
-        self.sides = np.empty_like(faces)
-        # Also counts how far the list of each vertex is filled while it is built.
-        self.faces = np.zeros((max(sides_total, count), 2), np.int32)
-        start = np.empty(count + 1, np.int32)
-        high, owner = np.empty(sides_total, np.int32), np.empty(sides_total, np.int32)
-        self.count = build_edges(faces, count, self.edges, self.sides, self.faces, start, high, owner)
+        found = sort_half_edges(faces, count)
+        self.edges, self.sides, self.count = found.edges, found.sides, len(found.edges)
+        self.faces = np.empty((self.count, 2), np.int32)
+        faces_beside(faces, self.sides, self.faces)
 
 
 def collapse(

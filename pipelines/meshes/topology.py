@@ -11,9 +11,8 @@ import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from ..kernels import kernel, resolve_backend
-
-Array = np.ndarray
+from ..kernels import resolve_backend
+from .half_edges import sort_half_edges
 
 
 def unique_keys(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,52 +40,12 @@ def unique_edges(faces: torch.Tensor, backend: str = "auto") -> tuple[torch.Tens
         return faces.new_zeros((0, 2)), faces.new_zeros((0, 3))
     count = int(faces.max()) + 1
     if resolve_backend(backend, faces) == "numba":
-        sorted_edges, face_edges = _sorted_edges(faces.contiguous().numpy(), count)
-        return torch.from_numpy(sorted_edges), torch.from_numpy(face_edges)
+        found = sort_half_edges(faces.int().contiguous().numpy(), count)
+        return torch.from_numpy(found.edges).long(), torch.from_numpy(found.sides).long()
     start, end = half_edges(faces).reshape(-1, 2).unbind(1)
     values, inverse = unique_keys(torch.minimum(start, end) * count + torch.maximum(start, end))
     edges = torch.stack((values // count, values % count), dim=1)
     return edges, inverse.reshape(-1, 3)
-
-
-def _sorted_edges(faces: Array, count: int) -> tuple[Array, Array]:
-    half = faces.shape[0] * 3
-    low, high = np.empty(half, dtype=np.int64), np.empty(half, dtype=np.int64)
-    by_high, by_both = np.empty(half, dtype=np.int64), np.empty(half, dtype=np.int64)
-    edges, face_edges = np.empty((half, 2), dtype=np.int64), np.empty(half, dtype=np.int64)
-    starts = np.zeros((2, count + 1), dtype=np.int64)
-    found = _sort_edges(faces.reshape(-1), low, high, starts, by_high, by_both, edges, face_edges)
-    return edges[:found].copy(), face_edges.reshape(-1, 3)
-
-
-@kernel
-def _sort_edges(corners, low, high, starts, by_high, by_both, edges, face_edges):  # type: ignore[no-untyped-def]
-    """Two counting sorts, by the larger and then by the smaller end, so the time does not depend on the mesh."""
-    half = corners.shape[0]
-    for i in range(half):
-        a = corners[i]
-        b = corners[i + 1] if i % 3 < 2 else corners[i - 2]
-        low[i], high[i] = min(a, b), max(a, b)
-        starts[0, high[i] + 1] += 1
-        starts[1, low[i] + 1] += 1
-    for v in range(starts.shape[1] - 1):
-        starts[0, v + 1] += starts[0, v]
-        starts[1, v + 1] += starts[1, v]
-    for i in range(half):
-        by_high[starts[0, high[i]]] = i
-        starts[0, high[i]] += 1
-    for k in range(half):
-        i = by_high[k]
-        by_both[starts[1, low[i]]] = i
-        starts[1, low[i]] += 1
-    found = 0
-    for k in range(half):
-        i = by_both[k]
-        if found == 0 or edges[found - 1, 0] != low[i] or edges[found - 1, 1] != high[i]:
-            edges[found, 0], edges[found, 1] = low[i], high[i]
-            found += 1
-        face_edges[i] = found - 1
-    return found
 
 
 def edge_face_counts(face_edges: torch.Tensor) -> torch.Tensor:
