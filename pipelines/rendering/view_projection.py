@@ -15,8 +15,8 @@ from ..errors import Bundle3DError
 from ..kernels import resolve_backend
 from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
-from ..views.camera import Camera
 from ..views.rig import Rig
+from .packed_views import PackedViews, pack_camera
 from .view_confidence import view_maps
 from .view_projection_numba import project_numba
 from .view_projection_torch import project_torch
@@ -72,59 +72,27 @@ class ViewProjection:
         backend: str = "auto",
         progress: Progress = silent,
     ) -> None:
-        self.options = options or ProjectionOptions()
+        options = options or ProjectionOptions()
         if not images.shape[0] == mask.shape[0] == len(rig) or images.shape[1:3] != mask.shape[1:3]:
             raise Bundle3DError(
                 f"Expected one image and one mask of the same size per camera ({len(rig)}), but got images "
                 f"{tuple(images.shape)} and masks {tuple(mask.shape)}."
             )
-        weights = self.options.view_weights
-        if weights is not None and len(weights) != len(rig):
+        weights = [1.0] * len(rig) if options.view_weights is None else list(options.view_weights)
+        if len(weights) != len(rig):
             raise Bundle3DError(f"Expected {len(rig)} view weights, one per camera, but got {len(weights)}.")
-        rim, confidence = self.options.rim, self.options.rim_confidence
-        self.maps = view_maps(images, mask, rig, mesh, rim, confidence, backend, progress)
-        self.cameras = torch.stack([pack_camera(camera) for camera in rig])
-        self.view_weights = torch.tensor([1.0] * len(rig) if weights is None else list(weights), dtype=torch.float64)
+        self.views = PackedViews(
+            cameras=torch.stack([pack_camera(camera) for camera in rig]),
+            maps=view_maps(images, mask, rig, mesh, options.rim, options.rim_confidence, backend, progress),
+            weights=torch.tensor(weights, dtype=torch.float64),
+            power=float(options.power),
+            least_cosine=float(options.least_cosine),
+            bias=float(options.bias),
+            tint_confidence=float(options.tint_confidence),
+        )
         self.backend = backend
 
     def __call__(self, points: torch.Tensor, normals: torch.Tensor) -> Projected:
         """Look up world ``points`` (P, 3) with unit ``normals`` (P, 3)."""
         project = project_numba if resolve_backend(self.backend, points) == "numba" else project_torch
-        options = self.options
-        return Projected(
-            *project(
-                points.contiguous(),
-                normals.contiguous(),
-                self.cameras,
-                self.maps.images,
-                self.maps.confidence,
-                self.maps.depth,
-                self.maps.occluder,
-                self.view_weights,
-                options.power,
-                options.least_cosine,
-                options.bias,
-                options.tint_confidence,
-            )
-        )
-
-
-def project_views(
-    points: torch.Tensor,
-    normals: torch.Tensor,
-    images: torch.Tensor,
-    mask: torch.Tensor,
-    rig: Rig,
-    mesh: Mesh,
-    options: ProjectionOptions | None = None,
-    backend: str = "auto",
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted colours (P, C) and weights (P,) of world ``points`` (P, 3); see ``ViewProjection``."""
-    projected = ViewProjection(images, mask, rig, mesh, options, backend)(points, normals)
-    return projected.weighted, projected.weights
-
-
-def pack_camera(camera: Camera) -> torch.Tensor:
-    """(14,) float64: rows of the rotation, position, scale, and 1 for perspective or 0 for orthographic."""
-    ends = torch.tensor((camera.scale, 1.0 if camera.is_perspective else 0.0), dtype=torch.float64)
-    return torch.cat((camera.rotation().reshape(-1), camera.eye(), ends))
+        return Projected(*project(points.contiguous(), normals.contiguous(), self.views))

@@ -9,31 +9,21 @@ import numpy as np
 import torch
 
 from ..kernels import kernel, run_jobs
+from .packed_views import PackedViews
 
 CHUNK = 1 << 15
 
 
 def project_numba(
-    points: torch.Tensor,
-    normals: torch.Tensor,
-    cameras: torch.Tensor,
-    images: torch.Tensor,
-    confidence: torch.Tensor,
-    depth: torch.Tensor,
-    occluder: torch.Tensor,
-    view_weights: torch.Tensor,
-    power: float,
-    least_cosine: float,
-    bias: float,
-    tint_confidence: float,
+    points: torch.Tensor, normals: torch.Tensor, views: PackedViews
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sums (P, C) and (P,) and qualities (P,); arguments as packed by ``ViewProjection``."""
-    count = points.shape[0]
-    weighted = np.zeros((count, images.shape[-1]), dtype=np.float32)
+    """Sums (P, C) and (P,) and qualities (P,) at ``points`` (P, 3) with unit ``normals`` (P, 3)."""
+    count, maps = points.shape[0], views.maps
+    weighted = np.zeros((count, maps.images.shape[-1]), dtype=np.float32)
     weights, quality = np.zeros(count, dtype=np.float32), np.zeros(count, dtype=np.float32)
-    tensors = (points, normals, cameras, images, confidence, depth, occluder, view_weights)
+    tensors = (points, normals, views.cameras, maps.images, maps.confidence, maps.depth, maps.occluder, views.weights)
     inputs: list[Any] = [tensor.detach().contiguous().numpy() for tensor in tensors]
-    inputs += [float(power), float(least_cosine), float(bias), float(tint_confidence), weighted, weights, quality]
+    inputs += [views.power, views.least_cosine, views.bias, views.tint_confidence, weighted, weights, quality]
 
     def work(start: int, stop: int) -> None:
         _project(start, stop, *inputs)

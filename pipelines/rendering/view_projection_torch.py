@@ -5,33 +5,23 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import normalize
 
+from .packed_views import PackedViews
+
 CHUNK = 1 << 18
 
 
 def project_torch(
-    points: torch.Tensor,
-    normals: torch.Tensor,
-    cameras: torch.Tensor,
-    images: torch.Tensor,
-    confidence: torch.Tensor,
-    depth: torch.Tensor,
-    occluder: torch.Tensor,
-    view_weights: torch.Tensor,
-    power: float,
-    least_cosine: float,
-    bias: float,
-    tint_confidence: float,
+    points: torch.Tensor, normals: torch.Tensor, views: PackedViews
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sums (P, C) and (P,) and qualities (P,); arguments as packed by ``ViewProjection``."""
+    """Sums (P, C) and (P,) and qualities (P,) at ``points`` (P, 3) with unit ``normals`` (P, 3)."""
+    images = views.maps.images
     weighted = points.new_zeros(points.shape[0], images.shape[-1])
     weights, quality = points.new_zeros(points.shape[0]), points.new_zeros(points.shape[0])
     for start in range(0, points.shape[0], CHUNK):
         part = slice(start, start + CHUNK)
-        for view in range(cameras.shape[0]):
-            maps = (confidence[view], depth[view], occluder[view])
-            limits = (least_cosine, bias, tint_confidence)
-            cosine, sure, pixel = _trust(points[part], normals[part], cameras[view], *maps, *limits)
-            weight = float(view_weights[view]) * cosine.pow(power) * sure
+        for view in range(len(images)):
+            cosine, sure, pixel = _trust(points[part], normals[part], views, view)
+            weight = float(views.weights[view]) * cosine.pow(views.power) * sure
             weighted[part] += weight[:, None] * _bilinear(images[view], pixel)
             weights[part] += weight
             quality[part] = torch.maximum(quality[part], cosine * sure * (weight > 0.0))
@@ -39,19 +29,12 @@ def project_torch(
 
 
 def _trust(
-    points: torch.Tensor,
-    normals: torch.Tensor,
-    packed: torch.Tensor,
-    confidence: torch.Tensor,
-    depth: torch.Tensor,
-    occluder: torch.Tensor,
-    least_cosine: float,
-    bias: float,
-    tint_confidence: float,
+    points: torch.Tensor, normals: torch.Tensor, views: PackedViews, view: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cosine (P,) and confidence (P,), both zero where the view does not see the point, and its place (P, 2)."""
-    camera = packed.to(points)
-    rotation, eye, scale, perspective = camera[:9].reshape(3, 3), camera[9:12], camera[12], bool(packed[13] > 0.5)
+    packed, confidence = views.cameras[view], views.maps.confidence[view]
+    camera, perspective = packed.to(points), bool(packed[13] > 0.5)
+    rotation, eye, scale = camera[:9].reshape(3, 3), camera[9:12], camera[12]
     height, width = confidence.shape
     local = (points - eye) @ rotation.T
     along = -local[:, 2]
@@ -64,14 +47,14 @@ def _trust(
     x = (local[:, 0] / divisor * scale * (height / width) + 1.0) * 0.5
     y = (1.0 - local[:, 1] / divisor * scale) * 0.5
     cosine = (normals * toward).sum(dim=1)
-    seen = (along > 0.0) & (x >= 0.0) & (x <= 1.0) & (y >= 0.0) & (y <= 1.0) & (cosine > least_cosine)
+    seen = (along > 0.0) & (x >= 0.0) & (x <= 1.0) & (y >= 0.0) & (y <= 1.0) & (cosine > views.least_cosine)
     place = torch.stack((x, y), dim=1).clamp(0.0, 1.0)
-    seen &= along <= _farthest(depth, place) + bias
+    seen &= along <= _farthest(views.maps.depth[view], place) + views.bias
     pixel = place * torch.tensor((width, height)).to(points)
     sure = _bilinear(confidence[..., None], pixel)[:, 0]
     at = pixel.long()
-    tinted = along > occluder[at[:, 1].clamp(max=height - 1), at[:, 0].clamp(max=width - 1)]
-    sure = torch.where(tinted, sure * tint_confidence, sure)
+    tinted = along > views.maps.occluder[view][at[:, 1].clamp(max=height - 1), at[:, 0].clamp(max=width - 1)]
+    sure = torch.where(tinted, sure * views.tint_confidence, sure)
     none = torch.zeros_like(cosine)
     return torch.where(seen, cosine, none), torch.where(seen, sure, none), pixel
 
