@@ -83,8 +83,8 @@ class Bundle3D_MeshReport(io.ComfyNode):
 
 def _scores(mesh: Mesh, reference: Mesh, fit_boxes: bool, seed: int) -> GeometryScores:
     """Distances in the frame in which the reference spans -1 to 1."""
-    target, _ = normalise(reference)
-    item = normalise(mesh)[0] if fit_boxes else in_frame(mesh, target.transform)
+    target = normalise(reference)
+    item = normalise(mesh) if fit_boxes else in_frame(mesh, target.transform)
     return compare_meshes(item, target, seed=seed)
 
 

@@ -124,7 +124,7 @@ def _placed(mesh: Mesh, size: float | None, turn: float) -> Mesh:
     """``mesh`` in the frame that is rendered, with the transform that leads back."""
     mesh = _turned(mesh, turn)
     if size is not None:
-        mesh, _ = normalise_mesh(mesh, size)
+        mesh = normalise_mesh(mesh, size)
     low, high = mesh.bounds
     if float(torch.maximum(low.abs(), high.abs()).max()) > LIMIT:
         raise Bundle3DError(

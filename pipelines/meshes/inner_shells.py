@@ -5,32 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from ..progress import Progress, silent
-from .mesh import Mesh
 from .rays import line_crossings, ray_directions
 from .surface import Array
-from .topology import components
-from .weld import keep_faces, welded_faces
 
 SAMPLES = 12
 DIRECTIONS = 7
 
 
-def remove_inner_shells(mesh: Mesh, progress: Progress = silent) -> Mesh:
-    """Drop every connected part that lies completely inside another one; the rest is unchanged.
+def inner_parts(points: Array, faces: Array, labels: Array, progress: Progress = silent) -> Array:
+    """(C,) bool, the parts (labels (M,) 0..C - 1) of ``faces`` (M, 3) that lie completely inside another part.
 
-    A part goes if all of its sampled points are inside the same other part by ray parity (majority of fourteen rays).
+    A part does if all of its sampled points are inside the same other part by ray parity (majority of fourteen rays).
     Closed outer parts give an exact answer; open ones count where most rays agree. Source: specs/field.md 4.4-C.
     """
-    faces = welded_faces(mesh).cpu()
-    labels = components(faces, mesh.vertices.shape[0]).numpy()
-    inner = inner_parts(mesh.vertices.detach().cpu().double().numpy(), mesh.faces.cpu().numpy(), labels, progress)
-    if not inner.any():
-        return mesh
-    return keep_faces(mesh, welded_faces(mesh).new_tensor(~inner[labels]).bool())
-
-
-def inner_parts(points: Array, faces: Array, labels: Array, progress: Progress = silent) -> Array:
-    """(C,) bool, the parts (labels (M,) 0..C - 1) of ``faces`` (M, 3) that lie inside another part."""
     count = int(labels.max()) + 1 if len(labels) else 0
     inner = np.zeros(count, dtype=bool)
     if count < 2:

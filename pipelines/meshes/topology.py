@@ -77,14 +77,6 @@ def face_neighbours(faces: torch.Tensor) -> torch.Tensor:
     return torch.where(pairs[:, 0] == own, pairs[:, 1], pairs[:, 0]).reshape(-1, 3)
 
 
-def adjacent_faces(faces: torch.Tensor) -> torch.Tensor:
-    """(K, 2) pairs of faces that share a manifold edge."""
-    if faces.shape[0] == 0:
-        return faces.new_zeros((0, 2))
-    pairs = edge_faces(unique_edges(faces)[1])
-    return pairs[pairs[:, 1] >= 0]
-
-
 def label_components(pairs: torch.Tensor, count: int) -> torch.Tensor:
     """(count,) labels 0.. of the connected components of a graph given as node pairs (K, 2).
 

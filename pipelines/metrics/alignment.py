@@ -1,6 +1,6 @@
-"""Bringing a mesh onto another before they are compared: extent, rotation about the up axis, similarity ICP.
+"""Bringing a mesh onto another before they are compared: rotation about the up axis, similarity ICP.
 
-Source: specs/field.md 4.4, steps 3 and 4. Results that are aligned to the input view must be compared without it.
+Source: specs/field.md 4.4, step 4. Results that are aligned to the input view must be compared without it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,6 @@ from .geometry import chamfer, sample_surface
 ICP_POINTS = 10000
 ICP_STEPS = 30
 SEARCH_POINTS = 2048
-
-
-def to_cube(mesh: Mesh) -> Mesh:
-    """``mesh`` with the centre of its bounding box at the origin and its longest side scaled to [-1, 1]."""
-    low, high = mesh.bounds
-    scale = 2.0 / max(float((high - low).max()), 1e-12)
-    return mesh.with_(vertices=(mesh.vertices - (low + high) / 2.0) * scale)
 
 
 def align(mesh: Mesh, target: Mesh, turns: int = 24, icp: bool = True, seed: int = 0) -> Mesh:

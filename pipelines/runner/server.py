@@ -93,10 +93,6 @@ class ComfyServer:
     def input_folder(self) -> Path:
         return self.home / "input"
 
-    @property
-    def output_folder(self) -> Path:
-        return self.home / "output"
-
     def log(self, lines: int = 0) -> str:
         """What the server has printed so far, without colours; ``lines`` > 0 gives only the last ones."""
         text = self.log_file.read_text(encoding="utf-8", errors="replace") if self.log_file.exists() else ""

@@ -16,16 +16,6 @@ CONTRAST = 0.15
 SNAP = 0.05
 
 
-def mask_from_rgb(rgb: torch.Tensor, threshold: float = 0.02) -> torch.Tensor:
-    """Coverage (V, H, W) of the object in ``rgb`` (V, H, W, 3) on white, soft at an antialiased rim.
-
-    ``threshold`` is the largest channel difference from white that still counts as background. White parts that reach
-    the rim are lost, so prefer the normals where they are known.
-    """
-    mask = ((1.0 - rgb).amax(dim=-1) > threshold).to(rgb.dtype)
-    return soften_mask(mask, rgb)
-
-
 def soften_mask(mask: torch.Tensor, rgb: torch.Tensor, normals: torch.Tensor | None = None) -> torch.Tensor:
     """``mask`` (V, H, W) of 0 and 1 with the coverage of the rim pixels in place of their 0 or 1.
 

@@ -68,7 +68,7 @@ def test_other_readers_see_meters() -> None:
 def test_a_normalised_mesh_exports_to_its_own_place() -> None:
     ball = sphere(subdivisions=1)
     mesh = ball.with_(vertices=ball.vertices * 70 + torch.tensor([5.0, 900.0, -30.0]))
-    again = read_mesh(mesh_to_bytes(normalise(mesh)[0], "glb"))
+    again = read_mesh(mesh_to_bytes(normalise(mesh), "glb"))
     world = again.vertices.double() @ again.transform[:3, :3].T + again.transform[:3, 3]
     assert torch.allclose(world.float(), mesh.vertices, atol=2e-4)
 
@@ -77,7 +77,7 @@ def test_files_are_valid(tmp_path: Path, gltf_validate: Callable[[Path], dict[st
     plain = rich_mesh().with_(uv=None, tangents=None)
     degenerate = rich_mesh().with_(tangents=torch.zeros(40, 4), normals=torch.zeros(40, 3))
     untangled = rich_mesh().with_(tangents=None, normals=None)
-    moved = normalise(rich_mesh().with_(units="inch"))[0]
+    moved = normalise(rich_mesh().with_(units="inch"))
     large = sphere(subdivisions=6)
     large = large.with_(colors=torch.rand(len(large.vertices), 3), materials=(Material(),))
     for index, mesh in enumerate((rich_mesh(), plain, degenerate, untangled, moved, large, sphere(subdivisions=2))):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.normalise import normalise, restore
+from bundle3d.pipelines.meshes.normalise import normalise
+from bundle3d.pipelines.meshes.world import in_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,33 +23,29 @@ def placed(scale: float, offset: tuple[float, float, float]) -> Mesh:
     extent=st.sampled_from([1.0, 1.8, 2.0]),
 )
 @settings(max_examples=40, deadline=None)
-def test_normalise_and_restore(scale: float, offset: tuple[float, float, float], extent: float) -> None:
+def test_the_transform_leads_back(scale: float, offset: tuple[float, float, float], extent: float) -> None:
     mesh = placed(scale, (offset[0] * scale, offset[1] * scale, offset[2] * scale))
-    small, placement = normalise(mesh, extent)
+    small = normalise(mesh, extent)
     low, high = small.bounds
     assert float((high - low).max()) == pytest.approx(extent, rel=1e-5)
     assert float((high + low).abs().max()) < 1e-5 * extent
-    again = restore(small, placement)
+    again = in_world(small)
     assert torch.allclose(again.vertices, mesh.vertices, atol=2e-5 * scale)
     assert torch.equal(again.transform, mesh.transform)
 
 
-def test_world_place_is_kept() -> None:
-    mesh = placed(30.0, (5.0, 6.0, 7.0)).with_(units="inch")
-    small, placement = normalise(mesh)
-    world = small.vertices.double() @ small.transform[:3, :3].T + small.transform[:3, 3]
-    assert torch.allclose(world.float(), mesh.vertices, atol=1e-4)
-    other = box().with_(units="meter")
-    back = restore(other, placement)
-    assert back.units == "inch"
-    centre = (back.vertices.amin(0) + back.vertices.amax(0)) / 2
-    assert torch.allclose(centre, torch.tensor((5.0, 6.0, 7.0)))
+def test_a_place_in_the_world_and_units_are_kept() -> None:
+    matrix = torch.tensor(((0.0, -2, 0, 1), (2, 0, 0, 2), (0, 0, 2, 3), (0, 0, 0, 1)), dtype=torch.float64)
+    mesh = placed(30.0, (5.0, 6.0, 7.0)).with_(units="inch", transform=matrix)
+    again = in_world(normalise(mesh))
+    assert torch.allclose(again.vertices, in_world(mesh).vertices, atol=1e-4)
+    assert again.units == "inch"
 
 
 def test_the_input_is_not_changed() -> None:
     mesh = placed(3.0, (1.0, 2.0, 3.0))
     before = mesh.vertices.clone(), mesh.transform.clone()
-    restore(*normalise(mesh))
+    in_world(normalise(mesh))
     assert torch.equal(mesh.vertices, before[0]) and torch.equal(mesh.transform, before[1])
 
 

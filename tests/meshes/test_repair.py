@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.meshes.inner_shells import remove_inner_shells
 from bundle3d.pipelines.meshes.mesh import Material, Mesh
 from bundle3d.pipelines.meshes.repair import RepairOptions, repair
 from bundle3d.pipelines.meshes.topology import (
@@ -142,18 +141,17 @@ def test_debris_goes_and_the_rest_stays() -> None:
 
 def test_nested_shells() -> None:
     mesh = merge(sphere(1.0), sphere(0.7), sphere(0.3), box((0.1, 0.1, 0.1), (0, 0, 0.5)), sphere(0.2, 2, (3, 0, 0)))
-    fixed = remove_inner_shells(mesh)
+    fixed = repair(mesh)
     assert fixed.faces.shape[0] == 1280 + 320
-    assert torch.equal(remove_inner_shells(fixed).faces, fixed.faces)
-    assert repair(mesh).faces.shape[0] == 1280 + 320
+    assert torch.equal(repair(fixed).faces, fixed.faces)
     assert repair(mesh, RepairOptions(inner_shells=False)).faces.shape[0] == mesh.faces.shape[0]
 
 
 def test_parts_that_poke_out_or_nest_in_a_hollow_stay() -> None:
     poking = merge(sphere(), box((0.2, 0.2, 2.4)))
-    assert remove_inner_shells(poking).faces.shape[0] == poking.faces.shape[0]
+    assert repair(poking).faces.shape[0] == poking.faces.shape[0]
     ringed = merge(torus(), sphere(0.4))
-    assert remove_inner_shells(ringed).faces.shape[0] == ringed.faces.shape[0]
+    assert repair(ringed).faces.shape[0] == ringed.faces.shape[0]
 
 
 def test_one_sided_band_is_left_open_but_manifold() -> None:

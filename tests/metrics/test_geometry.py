@@ -8,7 +8,7 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.metrics.alignment import align, to_cube, turn
+from bundle3d.pipelines.metrics.alignment import align, turn
 from bundle3d.pipelines.metrics.geometry import (
     chamfer,
     compare_meshes,
@@ -72,13 +72,6 @@ def test_a_mesh_without_area_is_refused() -> None:
         sample_surface(Mesh(torch.zeros(3, 3), torch.tensor(((0, 1, 2),))))
     with pytest.raises(Bundle3DError, match="no area"):
         sample_surface(Mesh(torch.zeros(3, 3), torch.zeros(0, 3, dtype=torch.int64)))
-
-
-def test_cube_holds_the_mesh_tightly() -> None:
-    mesh = to_cube(box(3.0, 1.0, 2.0).with_(vertices=box(3.0, 1.0, 2.0).vertices + 7.0))
-    low, high = mesh.bounds
-    assert high.tolist() == pytest.approx((1.0, 1 / 3, 2 / 3), abs=1e-6)
-    assert low.tolist() == pytest.approx((-1.0, -1 / 3, -2 / 3), abs=1e-6)
 
 
 def test_turning_goes_from_front_to_the_right() -> None:
