@@ -7,7 +7,6 @@ import itertools
 import torch
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, max_pool2d, normalize
 
-from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..metrics.image import silhouette_iou
 from ..views.bundle import BundleLayout
@@ -32,11 +31,7 @@ def inspect_bundle(views: ViewSet, image: torch.Tensor | None = None, mesh: Mesh
     ``image``, the bundle image (H, W, 3) they came from, adds the length of the stored normals. With ``mesh``, in world
     coordinates, colours and normals are compared on its surface. Raises Bundle3DError for an empty mask.
     """
-    for index, mask in enumerate(views.mask):
-        if not bool((mask > 0.5).any()):
-            raise Bundle3DError(
-                f"Expected an object in every view, but view {index + 1} is empty; check the normal row of the bundle."
-            )
+    views.require_object()
     rays = trace_hull(views, SIZE)
     lengths = [None] * len(views.rig) if image is None else _length_errors(views, image)
     figures = tuple(_view_figures(views, rays, index, length) for index, length in enumerate(lengths))

@@ -37,11 +37,7 @@ def visual_hull(
     """
     if resolution < 8:
         raise Bundle3DError(f"A visual hull needs a resolution of at least 8, but got {resolution}; try 96.")
-    for view in range(len(views.rig)):
-        if not bool((views.mask[view] > 0.5).any()):
-            raise Bundle3DError(
-                f"Expected an object in every view, but the mask of view {view + 1} is empty; check the bundle image."
-            )
+    views.require_object()
     spacing = 2.0 * HALF_EXTENT / resolution
     field = silhouette_field(views.mask, views.rig)
     progress(0, resolution + 1)

@@ -79,7 +79,7 @@ def reconstruct(
     seeds give equal results. Raises Bundle3DError where a mask is empty or the views do not show one object.
     """
     options = options or IsomerOptions()
-    _check(views)
+    views.require_object()
     if HAVE_NUMBA and options.backend != "torch" and views.mask.device.type == "cpu":
         small = IsomerOptions(
             hull_resolution=16,
@@ -105,14 +105,6 @@ def _reconstruct(views: ViewSet, options: IsomerOptions, initial: Mesh | None, p
         figures = measure(mesh, views, Stage(progress, 98, UNITS, UNITS))
         progress(UNITS, UNITS, lambda: preview(mesh, views.rig))
     return Reconstruction(mesh, views.rig, figures)
-
-
-def _check(views: ViewSet) -> None:
-    for view, mask in enumerate(views.mask):
-        if not bool((mask > 0.5).any()):
-            raise Bundle3DError(
-                f"Expected an object in every view, but the mask of view {view + 1} is empty; check the bundle image."
-            )
 
 
 def _start(views: ViewSet, options: IsomerOptions, initial: Mesh | None, progress: Progress) -> tuple[Mesh, ViewSet]:

@@ -49,8 +49,7 @@ class SilhouetteField:
 
     def pixel_size(self) -> float:
         """The largest world size of a pixel at the target, over the views."""
-        height = self.distance.shape[1]
-        return max(2.0 * (c.distance if c.is_perspective else 1.0) / (c.scale * height) for c in self.rig)
+        return max(camera.pixel_size(self.distance.shape[1]) for camera in self.rig)
 
 
 def silhouette_field(mask: torch.Tensor, rig: Rig, least_radius: float = 0.0) -> SilhouetteField:
@@ -62,9 +61,8 @@ def silhouette_field(mask: torch.Tensor, rig: Rig, least_radius: float = 0.0) ->
     inside = mask.detach().cpu().numpy() > 0.5
 
     def distance(view: int) -> np.ndarray:
-        camera, own = rig[view], inside[view]
-        pixel_size = 2.0 * (camera.distance if camera.is_perspective else 1.0) / (camera.scale * own.shape[0])
-        signed = _widen_thin_parts(own, _signed_distance(own), least_radius / pixel_size)
+        own = inside[view]
+        signed = _widen_thin_parts(own, _signed_distance(own), least_radius / rig[view].pixel_size(own.shape[0]))
         return ndimage.gaussian_filter(signed, STAIRCASE_BLUR, mode="nearest").astype(np.float32)
 
     images = run_jobs(distance, ((view,) for view in range(len(rig))))

@@ -23,11 +23,18 @@ def sample_texture(texture: torch.Tensor, uv: torch.Tensor, repeat: bool = True)
     height, width, channels = texture.shape
     points = uv.reshape(-1, 2).nan_to_num(0.0, 0.0, 0.0)
     points = points - points.detach().floor() if repeat else points.clamp(0.0, 1.0)
-    place = points * points.new_tensor((width, height)) - 0.5
+    values = bilinear(texture, points * points.new_tensor((width, height)), repeat)
+    return values.reshape(*uv.shape[:-1], channels)
+
+
+def bilinear(image: torch.Tensor, pixel: torch.Tensor, repeat: bool = False) -> torch.Tensor:
+    """Values (P, C) of ``image`` (H, W, C) at ``pixel`` (P, 2), finite and near the image; centres at half-integers."""
+    height, width, channels = image.shape
+    place = pixel - 0.5
     first = place.detach().floor()
-    fraction = (place - first).to(texture.dtype)
+    fraction = (place - first).to(image.dtype)
     columns, rows = _neighbours(first[:, 0], width, repeat), _neighbours(first[:, 1], height, repeat)
-    texels = texture.reshape(-1, channels)
+    texels = image.reshape(-1, channels)
     tops, bottoms = (
         torch.lerp(
             texels.index_select(0, row * width + columns[0]),
@@ -36,7 +43,7 @@ def sample_texture(texture: torch.Tensor, uv: torch.Tensor, repeat: bool = True)
         )
         for row in rows
     )
-    return torch.lerp(tops, bottoms, fraction[:, 1:]).reshape(*uv.shape[:-1], channels)
+    return torch.lerp(tops, bottoms, fraction[:, 1:])
 
 
 def _neighbours(first: torch.Tensor, size: int, repeat: bool) -> tuple[torch.Tensor, torch.Tensor]:

@@ -54,8 +54,7 @@ def view_maps(
     parts = []
     for view, camera in enumerate(rig):
         depth = depth_buffer(camera, mesh, height * factor, width * factor, backend).to(mask.device)
-        pixel = 2.0 * (camera.distance if camera.is_perspective else 1.0) / (camera.scale * height * factor)
-        step, radius = STEP_PIXELS * pixel, max(1, round(rim))
+        step, radius = STEP_PIXELS * camera.pixel_size(height * factor), max(1, round(rim))
         blocked = max_pool2d(_depth_steps(depth, step)[None, None], factor)
         covered = (mask[view] > 0.5).float()[None, None]
         confidence = _confidence(covered, blocked, radius, floor)

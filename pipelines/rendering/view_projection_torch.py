@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from .packed_views import PackedViews
+from .texture import bilinear
 
 CHUNK = 1 << 18
 
@@ -22,7 +23,7 @@ def project_torch(
         for view in range(len(images)):
             cosine, sure, pixel = _trust(points[part], normals[part], views, view)
             weight = float(views.weights[view]) * cosine.pow(views.power) * sure
-            weighted[part] += weight[:, None] * _bilinear(images[view], pixel)
+            weighted[part] += weight[:, None] * bilinear(images[view], pixel)
             weights[part] += weight
             quality[part] = torch.maximum(quality[part], cosine * sure * (weight > 0.0))
     return weighted, weights, quality
@@ -51,7 +52,7 @@ def _trust(
     place = torch.stack((x, y), dim=1).clamp(0.0, 1.0)
     seen &= along <= _farthest(views.maps.depth[view], place) + views.bias
     pixel = place * torch.tensor((width, height)).to(points)
-    sure = _bilinear(confidence[..., None], pixel)[:, 0]
+    sure = bilinear(confidence[..., None], pixel)[:, 0]
     at = pixel.long()
     tinted = along > views.maps.occluder[view][at[:, 1].clamp(max=height - 1), at[:, 0].clamp(max=width - 1)]
     sure = torch.where(tinted, sure * views.tint_confidence, sure)
@@ -70,22 +71,3 @@ def _farthest(depth: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
             value = depth[(row + i).clamp(0, height - 1), (column + j).clamp(0, width - 1)]
             far = torch.where(torch.isfinite(value), torch.maximum(far, value), far)
     return torch.where(torch.isfinite(far), far, torch.full_like(far, float("inf")))
-
-
-def _bilinear(image: torch.Tensor, pixel: torch.Tensor) -> torch.Tensor:
-    """(P, C) of ``image`` (H, W, C) at ``pixel`` (P, 2), centres at half-integers, the border continued."""
-    height, width, channels = image.shape
-    flat = image.reshape(-1, channels)
-    corner = (pixel - 0.5).floor()
-    fraction = pixel - 0.5 - corner
-    columns = [(corner[:, 0].long() + i).clamp(0, width - 1) for i in (0, 1)]
-    rows = [(corner[:, 1].long() + i).clamp(0, height - 1) for i in (0, 1)]
-    top, bottom = (
-        torch.lerp(
-            flat.index_select(0, row * width + columns[0]),
-            flat.index_select(0, row * width + columns[1]),
-            fraction[:, :1],
-        )
-        for row in rows
-    )
-    return torch.lerp(top, bottom, fraction[:, 1:])

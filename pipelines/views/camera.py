@@ -59,6 +59,10 @@ class Camera:
         assert self.half_height is not None
         return 1.0 / self.half_height
 
+    def pixel_size(self, height: int) -> float:
+        """World size of a pixel of an image that many pixels high, at the target where the camera is perspective."""
+        return 2.0 * (self.distance if self.is_perspective else 1.0) / (self.scale * height)
+
     def rotation(self) -> torch.Tensor:
         """(3, 3) float64 whose rows are the camera's right, up and toward-viewer axes in the world."""
         azimuth, elevation = math.radians(self.azimuth), math.radians(self.elevation)

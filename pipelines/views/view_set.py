@@ -42,6 +42,15 @@ class ViewSet:
         """Height and width of a view in pixels."""
         return self.mask.shape[1], self.mask.shape[2]
 
+    def require_object(self) -> None:
+        """Raise Bundle3DError where a view shows nothing."""
+        for view, mask in enumerate(self.mask):
+            if not bool((mask > 0.5).any()):
+                raise Bundle3DError(
+                    f"Expected an object in every view, but the mask of view {view + 1} is empty; check the bundle "
+                    "image."
+                )
+
     def to(self, device: torch.device | str) -> ViewSet:
         """The same views on another device."""
         coord = None if self.coord is None else self.coord.to(device)
