@@ -14,7 +14,7 @@ from .latents import image_ids, pack, text_ids, unpack
 from .loras import scaled_loras
 from .schedule import TRAINING_STEPS
 
-LIVE_MAPS = 24  # upper estimate of a block's tensors of (tokens, width) that exist at once
+LIVE_MAPS = 40  # upper estimate of tensors of (tokens, width) that exist at once, rotary embedding in float32 included
 
 
 @dataclass(frozen=True)
