@@ -45,4 +45,4 @@ def test_a_wrong_call_exits_with_two(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_the_command_line_starts_without_torch() -> None:
     program = "import sys; import bundle3d.pipelines.runner.command; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], timeout=60, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
