@@ -31,6 +31,8 @@ SMALL = {
 SETTINGS = {
     "Bundle image to mesh": {**SMALL, "Turntable.frames": 3},
     "Mesh to bundle and back": {**SMALL, "Render bundle.tile_size": 128},
+    "Text to 3D": {**SMALL, "Turntable.frames": 3},
+    "Text to 3D (core FLUX nodes)": {**SMALL, "Turntable.frames": 3},
 }
 
 
@@ -76,6 +78,29 @@ def test_the_api_twin_is_the_same_graph(name: str, comfyui: ComfyServer) -> None
         for key, node in api.items()
     }
     assert values == twin
+
+
+def up_to(api: dict[str, Any], title: str) -> dict[str, Any]:
+    """The node called ``title`` and all that it needs."""
+    (last,) = [key for key, node in api.items() if node["_meta"]["title"] == title]
+    found: dict[str, Any] = {}
+    waiting = [last]
+    while waiting:
+        key = waiting.pop()
+        found[key] = api[key]
+        waiting += [value[0] for value in api[key]["inputs"].values() if isinstance(value, list)]
+    return found
+
+
+def test_cores_own_nodes_draw_the_same_bundle(run_graph: RunGraph) -> None:
+    bundles = []
+    for name, steps in (("Text to 3D", "Generate.steps"), ("Text to 3D (core FLUX nodes)", "Schedule.steps")):
+        done = run_graph(up_to(load(WORKFLOWS / "api" / f"{name}.json"), "Save bundle"), {steps: 6})
+        [picture] = done.files(".png")
+        with Image.open(picture) as image:
+            bundles.append(torch.tensor(list(image.convert("RGB").getdata()), dtype=torch.int16))
+    assert (bundles[0] - bundles[1]).abs().max() <= 1
+    assert bundles[0].float().std() > 10
 
 
 def test_a_bundle_of_ones_own_gives_its_own_shape(run_graph: RunGraph) -> None:
