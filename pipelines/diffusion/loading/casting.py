@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
-from transformers.models.t5 import modeling_t5
 
 FP8 = (torch.float8_e4m3fn, torch.float8_e5m2)
 Module = TypeVar("Module", bound=nn.Module)
@@ -57,8 +56,10 @@ class CastingRMSNorm(CastingLayer, nn.RMSNorm):
         return F.rms_norm(input, self.normalized_shape, weight, self.eps)
 
 
-class CastingT5LayerNorm(CastingLayer, modeling_t5.T5LayerNorm):
+class CastingT5LayerNorm(CastingLayer):
     """T5's norm: no mean, no bias, and the mean square in float32."""
+
+    variance_epsilon: float
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         mean_square = hidden_states.float().square().mean(-1, keepdim=True)
@@ -75,7 +76,7 @@ class CastingEmbedding(CastingLayer, nn.Embedding):
         return rows if self.weight_scale is None else rows * self.weight_scale.to(rows)
 
 
-class PlainGatedFeedForward(modeling_t5.T5DenseGatedActDense):
+class PlainGatedFeedForward(nn.Module):
     """T5's gated feed-forward layer, without casting activations to the type that the last weight is stored in."""
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -87,8 +88,11 @@ CASTING: dict[type[nn.Module], type[nn.Module]] = {
     nn.LayerNorm: CastingLayerNorm,
     nn.RMSNorm: CastingRMSNorm,
     nn.Embedding: CastingEmbedding,
-    modeling_t5.T5LayerNorm: CastingT5LayerNorm,
-    modeling_t5.T5DenseGatedActDense: PlainGatedFeedForward,
+}
+# Layers of transformers go by their names, so that importing this does not import all of transformers.
+CASTING_BY_NAME: dict[str, type[nn.Module]] = {
+    "T5LayerNorm": CastingT5LayerNorm,
+    "T5DenseGatedActDense": PlainGatedFeedForward,
 }
 
 
@@ -99,7 +103,7 @@ def cast_weights(module: Module, compute_dtype: torch.dtype) -> Module:
     cast, are converted to it. Works in place, and again after layers (LoRA's) were added.
     """
     for layer in module.modules():
-        casting = CASTING.get(type(layer))
+        casting = CASTING.get(type(layer)) or CASTING_BY_NAME.get(type(layer).__name__)
         if casting is not None:
             layer.__class__ = casting
             if isinstance(layer, CastingLayer):
@@ -107,7 +111,7 @@ def cast_weights(module: Module, compute_dtype: torch.dtype) -> Module:
         if isinstance(layer, CastingLayer):
             layer.compute_dtype = compute_dtype
         # A subclass of these that is not ours casts in its own way.
-        casts = isinstance(layer, tuple(CASTING))
+        casts = isinstance(layer, (CastingLayer, *CASTING))
         for parameter in layer.parameters(recurse=False):
             if not casts or parameter.dtype.itemsize > compute_dtype.itemsize:
                 parameter.data = parameter.data.to(compute_dtype)

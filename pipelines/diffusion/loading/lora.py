@@ -42,10 +42,10 @@ def load_lora(path: Path) -> dict[str, torch.Tensor]:
             raise Bundle3DError(
                 f"Expected a LoRA of FLUX, but '{path.name}' changes '{layer}', which FLUX does not have; {ADVICE}."
             )
-        if not {"A", "B"} <= found.keys() or found["A"].ndim != 2 or found["B"].shape[1:] != found["A"].shape[:1]:
+        if not _is_whole(found):
             raise Bundle3DError(
                 f"Expected two matrices of the same rank for '{layer}' in '{path.name}', but they are not there; "
-                "download it again."
+                "download it again or choose another LoRA."
             )
         converted = _converted(*place, found)
         if not converted:
@@ -133,6 +133,15 @@ def _activate(module: nn.Module, names: list[str], scales: list[float]) -> None:
         layer.cast_input_dtype_enabled = False  # its matrices are cast to the input, not the input to them
         for name, scale in zip(names, scales):
             layer.set_scale(name, scale)
+
+
+def _is_whole(found: Mapping[str, torch.Tensor]) -> bool:
+    """Whether there are A (R, in) and B (out, R) of floating-point numbers, and at most one number as alpha."""
+    if not {"A", "B"} <= found.keys() or not all(tensor.is_floating_point() for tensor in found.values()):
+        return False
+    down, up = found["A"], found["B"]
+    same_rank = down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] > 0
+    return same_rank and ("alpha" not in found or found["alpha"].numel() == 1)
 
 
 def _converted(part: str, layer: str, found: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
