@@ -10,7 +10,7 @@ import pytest
 PIPELINES = Path(__file__).resolve().parents[1] / "pipelines"
 ROWS = (
     ("errors",),
-    ("progress", "kernels"),
+    ("progress", "kernels", "comfyui_folder"),
     ("views",),
     ("meshes",),
     ("rendering",),

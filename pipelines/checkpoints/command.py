@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..comfyui_folder import find_comfyui
 from ..errors import Bundle3DError
-from ..runner.server import find_comfyui
 from .registry import REGISTRY
 
 EXIT_CODES = """exit codes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..comfyui_folder import PACK
 from ..errors import Bundle3DError
 from .client import ApiGraph, CancelledError, ComfyClient, GraphError, TransportError
 from .convert import to_api
@@ -33,7 +34,6 @@ from .graph import (
     with_titles,
 )
 from .outputs import output_files, output_texts
-from .server import PACK
 from .watch import Display, MemoryPeak, NodeTimes, listening_process
 
 POLL_SECONDS = 1.0

@@ -17,31 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..comfyui_folder import PACK, find_comfyui
 from ..errors import Bundle3DError
 from .links import link_folder, remove_tree
 
-PACK = Path(__file__).resolve().parents[2]
 # Always the same place: the cache of compiled kernels belongs to the path under which ComfyUI imports the pack.
 LINKED_PACK = PACK / ".cache" / "custom_nodes" / "bundle3d"
 LAUNCHER = Path(__file__).with_name("launch_comfyui.py")
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach the loopback address
-
-
-def find_comfyui() -> Path:
-    """The ComfyUI to start: what COMFYUI_PATH names, the one that holds this pack, or what bootstrap.py fetched."""
-    named = os.environ.get("COMFYUI_PATH")
-    candidates = [Path(named)] if named else [PACK.parents[1], PACK / ".comfyui"]
-    for folder in candidates:
-        if (folder / "main.py").is_file() and (folder / "comfy").is_dir():
-            return folder.resolve()
-    if named:
-        raise Bundle3DError(
-            f"COMFYUI_PATH should name a ComfyUI folder with main.py, but it names {named}; correct it."
-        )
-    raise Bundle3DError(
-        "No ComfyUI was found: set COMFYUI_PATH to its folder, run `python bootstrap.py setup` in the Bundle3D folder, "
-        "or name a running server with --server."
-    )
 
 
 def free_port() -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bundle3d.pipelines.comfyui_folder import PACK, find_comfyui
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.runner.server import PACK, ComfyServer, find_comfyui
+from bundle3d.pipelines.runner.server import ComfyServer
 
 
 def fake_comfyui(folder: Path, main: str) -> Path:

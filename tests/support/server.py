@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundle3d.pipelines.comfyui_folder import find_comfyui
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.runner.run import run_workflow
-from bundle3d.pipelines.runner.server import ComfyServer, find_comfyui
+from bundle3d.pipelines.runner.server import ComfyServer
 
 
 def missing(reason: str) -> None:
