@@ -24,7 +24,7 @@ def encode_image(vae: Holder, image: torch.Tensor, generator: torch.Generator) -
     A sample of the encoder's distribution, shifted and scaled by the VAE's own constants. Its noise comes from
     ``generator``, a CPU generator, so that every device draws the same. Float32, on the CPU.
     """
-    pixels = image.movedim(-1, 0)[None].to(vae.compute_device, vae.compute_dtype) * 2 - 1
+    pixels = (image.movedim(-1, 0)[None] * 2 - 1).to(vae.compute_device, vae.compute_dtype)
     moments = _within_memory(vae, image.shape[0] * image.shape[1], lambda module: module.encode(pixels).latent_dist)
     mean, deviation = moments.mean.float().cpu(), moments.std.float().cpu()
     latents = mean + deviation * torch.randn(mean.shape, generator=generator)
@@ -49,17 +49,21 @@ def spatial_factor(vae: Holder) -> int:
 
 def _within_memory(vae: Holder, pixels: int, compute: Callable[[Any], Any]) -> Any:
     """``compute`` on the whole picture of so many pixels, or on overlapping tiles where memory does not suffice."""
-    width = vae.module.config.block_out_channels[0]
-    for tile in TILES:
-        memory = LIVE_MAPS * width * vae.compute_dtype.itemsize * (pixels if tile is None else min(pixels, tile**2))
+    bytes_per_pixel = LIVE_MAPS * vae.module.config.block_out_channels[0] * vae.compute_dtype.itemsize
+
+    def attempt(tile: int | None) -> Any:
+        at_once = pixels if tile is None else min(pixels, tile**2)
+        with vae.use(at_once * bytes_per_pixel) as module, _tiled(module, tile):
+            return compute(module)
+
+    for tile in TILES[:-1]:
         try:
-            with vae.use(memory) as module, _tiled(module, tile):
-                return compute(module)
+            return attempt(tile)
         except Exception as error:
-            if tile == TILES[-1] or not is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         logger.warning("Bundle3D: out of memory in the VAE, going on with smaller tiles")
-    raise AssertionError("unreachable: the last tile returns or raises")
+    return attempt(TILES[-1])
 
 
 @contextlib.contextmanager

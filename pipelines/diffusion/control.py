@@ -44,6 +44,21 @@ class PreparedControl:
     mode_id: int | None
 
 
+def check_control(control: Control) -> None:
+    """Raises Bundle3DError where ``control`` has a mode that its network does not know, or acts backwards in time."""
+    modes = control.net.modes
+    if modes is not None and control.mode not in modes:
+        raise Bundle3DError(
+            f"Expected one of the ControlNet's modes {', '.join(modes)}, but got {control.mode!r}; choose one of them, "
+            f"or load a ControlNet that was made for {control.mode} alone."
+        )
+    if not 0 <= control.start <= control.end <= 1:
+        raise Bundle3DError(
+            f"Expected a control with a start and a later end between 0 and 1, but got {control.start} to "
+            f"{control.end}; change them."
+        )
+
+
 def is_active(control: Control, index: int, count: int) -> bool:
     """Whether ``control`` acts at evaluation ``index`` of ``count``, which must lie wholly within its shares."""
     return index / count >= control.start and (index + 1) / count <= control.end
@@ -52,16 +67,8 @@ def is_active(control: Control, index: int, count: int) -> bool:
 def prepare_control(
     models: BundleModels, control: Control, height: int, width: int, generator: torch.Generator
 ) -> PreparedControl:
-    """``control`` for a drawing of ``height`` x ``width`` pixels; ``generator`` is drawn from where the VAE is used.
-
-    Raises Bundle3DError where its network does not know its mode.
-    """
+    """``control`` for a drawing of ``height`` x ``width`` pixels; ``generator`` is drawn from where the VAE is used."""
     modes = control.net.modes
-    if modes is not None and control.mode not in modes:
-        raise Bundle3DError(
-            f"Expected one of the ControlNet's modes {', '.join(modes)}, but got {control.mode!r}; choose one of them, "
-            f"or load a ControlNet that was made for {control.mode} alone."
-        )
     image = control_image(control.image, control.mode, height, width, control.down_scale)
     if control.net.takes_pixels:
         condition = image.movedim(-1, 0)[None] * 2 - 1

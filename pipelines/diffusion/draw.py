@@ -9,7 +9,7 @@ import torch
 from ..errors import Bundle3DError
 from ..progress import Progress, Stage, silent
 from .autoencoder import decode_latents, encode_image, spatial_factor
-from .control import Control, control_residuals, is_active, prepare_control
+from .control import Control, check_control, control_residuals, is_active, prepare_control
 from .control_image import resized
 from .encode_prompt import encode_prompt
 from .models import BundleModels, check_models
@@ -106,11 +106,7 @@ def check_request(models: BundleModels, request: BundleRequest) -> None:
             "Expected a Redux model for the Redux image, but none is loaded; load one or leave the image."
         )
     for control in request.controls:
-        if not 0 <= control.start <= control.end <= 1:
-            raise Bundle3DError(
-                f"Expected a control with a start and a later end between 0 and 1, but got {control.start} to "
-                f"{control.end}; change them."
-            )
+        check_control(control)
     pictures = [request.initial_image, request.redux_image, *(control.image for control in request.controls)]
     for picture in pictures:
         if picture is not None and (picture.ndim != 3 or picture.shape[-1] != 3 or not picture.numel()):

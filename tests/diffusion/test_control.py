@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bundle3d.pipelines.diffusion.control import Control, control_residuals, is_active, prepare_control
+from bundle3d.pipelines.diffusion.control import Control, check_control, control_residuals, is_active, prepare_control
 from bundle3d.pipelines.diffusion.models import BundleModels
 from bundle3d.pipelines.diffusion.velocity import Conditioning
 from bundle3d.pipelines.errors import Bundle3DError
@@ -62,10 +62,18 @@ def test_modes_have_the_union_networks_numbers(models: BundleModels, mode: str, 
     assert prepare_control(models, control, HEIGHT, WIDTH, torch.Generator()).mode_id == number
 
 
-def test_a_mode_that_the_union_network_lacks_is_refused(models: BundleModels) -> None:
-    control = Control(IMAGE, tiny_control_network(), "normal")
+def test_a_mode_that_the_union_network_lacks_is_refused() -> None:
     with pytest.raises(Bundle3DError, match=r"canny, tile, .* but got 'normal'; choose"):
-        prepare_control(models, control, HEIGHT, WIDTH, torch.Generator())
+        check_control(Control(IMAGE, tiny_control_network(), "normal"))
+    check_control(Control(IMAGE, tiny_control_network(num_mode=None), "normal"))
+    with pytest.raises(Bundle3DError, match="modes canny, tile, but"):
+        check_control(Control(IMAGE, tiny_control_network(num_mode=2), "depth"))
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.7, 0.2), (-0.1, 0.5), (0.0, 1.5), (float("nan"), 1.0)])
+def test_shares_that_are_none_are_refused(start: float, end: float) -> None:
+    with pytest.raises(Bundle3DError, match=f"got {start} to {end}; change"):
+        check_control(Control(IMAGE, tiny_control_network(), start=start, end=end))
 
 
 def test_a_network_of_one_use_takes_its_map_and_no_mode(models: BundleModels) -> None:
