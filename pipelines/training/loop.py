@@ -1,0 +1,136 @@
+"""A training loop that is seeded, resumes from where it broke off and keeps its log."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..errors import Bundle3DError
+from ..progress import Progress, silent
+
+STATE = "state.pt"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """Steps in all, learning rate at its peak, steps of linear warm-up, and what is averaged and kept how often.
+
+    The learning rate falls to zero along a cosine. ``average`` is the decay of the running average of the weights.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup: int = 200
+    average: float = 0.999
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    log_every: int = 50
+    save_every: int = 1000
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        rising = min(1.0, (step + 1) / max(self.warmup, 1))
+        return self.learning_rate * rising * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
+
+
+class WeightAverage:
+    """Exponential running average of the trainable weights of a module, in float32."""
+
+    def __init__(self, module: torch.nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.weights = {
+            name: weight.detach().float().clone() for name, weight in module.named_parameters() if weight.requires_grad
+        }
+
+    @torch.no_grad()
+    def update(self, module: torch.nn.Module, step: int) -> None:
+        """Takes in the weights after a step; early on the average follows more closely."""
+        decay = min(self.decay, (1.0 + step) / (10.0 + step))
+        now = [weight.detach().float() for weight in module.parameters() if weight.requires_grad]
+        torch._foreach_lerp_(list(self.weights.values()), now, 1.0 - decay)
+
+
+def train(
+    module: torch.nn.Module,
+    loss: Callable[[int, torch.Generator], torch.Tensor],
+    folder: Path,
+    options: LoopOptions,
+    seed: int = 0,
+    progress: Progress = silent,
+    after_step: Callable[[int], None] | None = None,
+) -> dict[str, torch.Tensor]:
+    """Minimises ``loss(step, generator)`` over the trainable weights of ``module``; returns their running average.
+
+    Every step has a generator of its own, made from ``seed`` and the step, so that a run that broke off goes on as if
+    it had not. ``folder`` gets the state and the log. ``after_step(step)`` is called after every step, for validation.
+    Raises Bundle3DError where the loss is no longer finite or the state belongs to another model.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(
+        weights, options.learning_rate, (0.9, 0.99), weight_decay=options.weight_decay, fused=True
+    )
+    average = WeightAverage(module, options.average)
+    first = _resume(folder / STATE, module, optimizer, average)
+    began, total = time.perf_counter(), 0.0
+    for step in range(first, options.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = options.rate(step)
+        value = loss(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(weights, options.clip)
+        optimizer.step()
+        average.update(module, step)
+        total += float(value.detach())
+        done = step + 1
+        if done % options.log_every == 0 or done == options.steps:
+            mean = total / ((step - first) % options.log_every + 1)
+            if not math.isfinite(mean):
+                raise Bundle3DError(f"The training loss is no longer finite at step {done}; lower the learning rate.")
+            _log(folder / LOG, step=done, loss=mean, rate=options.rate(step), seconds=time.perf_counter() - began)
+            total = 0.0
+        if done % options.save_every == 0 or done == options.steps:
+            _save(folder / STATE, done, module, optimizer, average)
+        if after_step is not None:
+            after_step(done)
+        progress(done, options.steps)
+    return average.weights
+
+
+def _log(path: Path, **entry: float) -> None:
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(json.dumps({name: round(value, 8) for name, value in entry.items()}) + "\n")
+
+
+def _save(
+    path: Path, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
+) -> None:
+    trained = {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
+    state = {"step": step, "weights": trained, "optimizer": optimizer.state_dict(), "average": average.weights}
+    unfinished = path.with_suffix(".part")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
+
+
+def _resume(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> int:
+    """Loads what an earlier call left at ``path``; returns the number of steps that are done."""
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    if {name: weight.shape for name, weight in state["weights"].items()} != {n: w.shape for n, w in trained.items()}:
+        raise Bundle3DError(f"The training state {path} belongs to another model; remove it or choose another folder.")
+    with torch.no_grad():
+        for name, weight in trained.items():
+            weight.copy_(state["weights"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    average.weights = state["average"]
+    return int(state["step"])

@@ -1,0 +1,81 @@
+"""Training the demo family's autoencoder on crops of bundle images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+from ..progress import Progress, silent
+from .dataset import CaptionedBundle
+from .loop import LoopOptions, train
+
+BATCH = 4
+KL_WEIGHT = 1e-4
+EDGE_WEIGHT = 1.0
+OBJECT_WEIGHT = 3.0
+WHITE = 250
+OPTIONS = LoopOptions(steps=4000, learning_rate=2e-3, average=0.998, save_every=500)
+
+
+def train_vae(
+    vae: AutoencoderKL,
+    bundles: Sequence[CaptionedBundle],
+    folder: Path,
+    options: LoopOptions = OPTIONS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> None:
+    """Trains ``vae`` in place; afterwards its latents have mean 0 and deviation 1 by its own shift and scale."""
+    vae.train()
+    images = torch.stack([(bundle.image() * 255.0).round().to(torch.uint8) for bundle in bundles])
+
+    def loss(step: int, generator: torch.Generator) -> torch.Tensor:
+        columns = _columns(images, generator)
+        pixels = (columns / 127.5 - 1.0).permute(0, 3, 1, 2)
+        with torch.autocast("cpu", torch.bfloat16):
+            mean, log_variance = vae.encoder(pixels).chunk(2, dim=1)
+            noise = torch.randn(mean.shape, generator=generator)
+            decoded = vae.decoder(mean + noise * (0.5 * log_variance).exp())
+        mean, log_variance, decoded = mean.float(), log_variance.float(), decoded.float()
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
+        weight = 1.0 + OBJECT_WEIGHT * (columns < WHITE).any(dim=-1)[:, None]
+        error = (decoded - pixels) * weight
+        edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+        return error.abs().mean() + EDGE_WEIGHT * edges + KL_WEIGHT * divergence
+
+    average = train(vae, loss, folder, options, seed, progress)
+    vae.load_state_dict(average, strict=True)
+    vae.eval()
+    fit_scale(vae, bundles[:200])
+
+
+@torch.no_grad()
+def fit_scale(vae: AutoencoderKL, bundles: Sequence[CaptionedBundle]) -> None:
+    """Sets the shift and the scale that bring the latents of ``bundles`` to mean 0 and deviation 1."""
+    latents = torch.cat([encode(vae, bundle.image()[None]) for bundle in bundles])
+    vae.register_to_config(shift_factor=float(latents.mean()), scaling_factor=1.0 / float(latents.std()))
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
+    """Means of the latents (B, C, h, w), neither shifted nor scaled, of ``images`` (B, H, W, 3) in [0, 1]."""
+    pixels = (2.0 * images - 1.0).permute(0, 3, 1, 2)
+    return vae.encode(pixels.to(vae.dtype)).latent_dist.mean.float()
+
+
+def _columns(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Single views, colours over normals, (B, H, W, 3) in [0, 255]: one as it is, or several at half the size.
+
+    The networks normalise over whole pictures. A view has the statistics of its bundle, which smaller crops have not.
+    """
+    halved = bool(torch.rand((), generator=generator) < 0.5)
+    views = images.shape[2] // (images.shape[1] // 2)
+    picked = torch.randint(len(images) * views, (BATCH if halved else 1,), generator=generator).tolist()
+    tiles = images.unflatten(2, (views, -1))
+    columns = torch.stack([tiles[index // views, :, index % views] for index in picked]).float()
+    if not halved:
+        return columns
+    return torch.nn.functional.avg_pool2d(columns.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
