@@ -42,13 +42,17 @@ class Holder(Protocol):
 class Resident:
     """A holder whose component is on its device from the start and stays there.
 
-    ``dtype`` is what inputs must be; without it, what the first weight is.
+    ``dtype`` is what inputs must be; without it, what layers that cast their weights compute in, else what the weights
+    are.
     """
 
     def __init__(self, module: nn.Module, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> None:
         self.module: Any = module.to(device).eval().requires_grad_(False)
         self.compute_device = torch.device(device)
-        self.compute_dtype: torch.dtype = dtype or next(module.parameters()).dtype
+        cast_to: Iterator[torch.dtype] = (
+            layer.compute_dtype for layer in module.modules() if hasattr(layer, "compute_dtype")
+        )
+        self.compute_dtype: torch.dtype = dtype or next(cast_to, next(module.parameters()).dtype)
 
     @contextlib.contextmanager
     def use(self, activation_bytes: int = 0) -> Iterator[Any]:

@@ -9,9 +9,14 @@ import torch
 from bundle3d.pipelines.diffusion.control import Control
 from bundle3d.pipelines.diffusion.draw import BundleRequest, draw_bundle
 from bundle3d.pipelines.diffusion.holder import Resident
+from bundle3d.pipelines.diffusion.loading.casting import cast_weights
 from bundle3d.pipelines.diffusion.models import BundleModels, ControlNet, Redux
+from bundle3d.pipelines.diffusion.velocity import Conditioning, velocity
 from bundle3d.pipelines.progress import Preview
 from bundle3d.tests.support.tiny_flux import (
+    LATENT_CHANNELS,
+    POOLED_WIDTH,
+    TEXT_WIDTH,
     tiny_clip,
     tiny_clip_tokenizer,
     tiny_controlnet,
@@ -108,3 +113,17 @@ def test_memory_is_asked_for_beside_what_computes_on_pictures(uses: dict[str, li
 def test_inputs_are_what_the_weights_are_unless_it_is_said() -> None:
     assert Resident(tiny_vae().bfloat16()).compute_dtype == torch.bfloat16
     assert Resident(tiny_vae(), dtype=torch.float16).compute_dtype == torch.float16
+
+
+@torch.no_grad()
+def test_weights_stored_in_float8_compute_in_what_they_are_cast_to() -> None:
+    stored = tiny_transformer(**SHALLOW).to(torch.float8_e4m3fn)
+    rounded = tiny_transformer(**SHALLOW)
+    rounded.load_state_dict({name: weight.bfloat16() for name, weight in stored.state_dict().items()})
+    latents = torch.randn(1, LATENT_CHANNELS, 4, 8, generator=torch.Generator().manual_seed(0))
+    conditioning = Conditioning(torch.ones(1, 5, TEXT_WIDTH), torch.ones(1, POOLED_WIDTH), 3.5)
+    holders = Resident(cast_weights(stored, torch.bfloat16)), Resident(rounded.bfloat16())
+    assert [holder.compute_dtype for holder in holders] == [torch.bfloat16] * 2
+    assert holders[0].module.proj_out.weight.dtype == torch.float8_e4m3fn
+    flows = [velocity(holder, latents, 0.5, conditioning) for holder in holders]
+    torch.testing.assert_close(*flows, rtol=0.02, atol=0.02)
