@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -95,6 +96,21 @@ def thread_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch's operations on the thread that calls them, and its own number of threads for afterwards.
+
+    Torch's threads wait for each other in a loop, so that where cores are busy an operation takes many times longer
+    than alone (specs/kernels.md section 8), too long to be cancelled promptly.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def lacks_float64(tensor: torch.Tensor) -> bool:

@@ -74,6 +74,21 @@ def test_numba_needs_the_cpu() -> None:
         kernels.resolve_backend("numba", torch.zeros(1, device="meta"))
 
 
+def test_torch_keeps_to_one_thread_and_gets_its_own_number_back() -> None:
+    code = """
+import torch
+from bundle3d.pipelines.kernels import one_torch_thread
+torch.set_num_threads(3)
+try:
+    with one_torch_thread():
+        print(torch.get_num_threads())
+        raise ValueError
+except ValueError:
+    print(torch.get_num_threads())
+"""
+    assert run_python(code).split() == ["1", "3"]
+
+
 CACHE = """
 import numba
 from bundle3d.pipelines.meshes.half_edges import counting_sorts

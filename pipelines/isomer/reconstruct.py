@@ -12,7 +12,7 @@ from functools import partial
 import torch
 
 from ..errors import Bundle3DError
-from ..kernels import HAVE_NUMBA
+from ..kernels import HAVE_NUMBA, one_torch_thread
 from ..meshes.mesh import Mesh, vertex_normals
 from ..meshes.repair import RepairOptions, repair
 from ..meshes.simplify import simplify
@@ -94,7 +94,7 @@ def reconstruct(
 
 
 def _reconstruct(views: ViewSet, options: IsomerOptions, initial: Mesh | None, progress: Progress) -> Reconstruction:
-    with torch.inference_mode(False), torch.enable_grad():
+    with one_torch_thread(), torch.inference_mode(False), torch.enable_grad():
         views = ViewSet(views.rgb.clone(), views.normal.clone(), views.mask.clone(), views.rig)
         start, views = _start(views, options, initial, Stage(progress, 0, 10, UNITS))
         surface = _optimise(start, views, options, progress)
