@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,11 @@ def apply_loras(
         own = {key.removeprefix(f"{part}."): tensor for key, tensor in state.items() if key.startswith(f"{part}.")}
         if own:
             adapter = f"lora_{len(names)}"
-            _attach(module, _named_as_in(module, own), adapter, name)
+            try:
+                _attach(module, _named_as_in(module, own), adapter, name)
+            except Bundle3DError:
+                remove_loras(module)
+                raise
             names.append(adapter)
             scales.append(scale)
     if names:
@@ -86,7 +91,8 @@ def remove_loras(module: Any) -> None:
 
     for name, layer in list(module.named_modules()):
         if isinstance(layer, BaseTunerLayer):
-            module.set_submodule(name, layer.get_base_layer())
+            parent, _, own_name = name.rpartition(".")
+            setattr(module.get_submodule(parent), own_name, layer.get_base_layer())
     if hasattr(module, "peft_config"):
         del module.peft_config
     if hasattr(module, "_hf_peft_config_loaded"):
@@ -107,20 +113,22 @@ def _attach(module: Any, state: dict[str, torch.Tensor], adapter: str, name: str
         if not isinstance(base, nn.Linear) or (base.out_features, base.in_features) != shape:
             raise Bundle3DError(
                 f"Expected a LoRA for this model, but '{name}' changes '{layer}' of {shape[0]}x{shape[1]}, which "
-                "the model does not "
-                f"have so; {ADVICE}, or the model that it was trained for."
+                f"the model does not have so; {ADVICE}, or the model that it was trained for."
             )
+    usual = Counter(ranks.values()).most_common(1)[0][0]
     config = LoraConfig(
-        r=next(iter(ranks.values())),
-        target_modules="|".join(map(re.escape, alphas)),
-        rank_pattern={f"^{layer}": rank for layer, rank in ranks.items()},
-        alpha_pattern={f"^{layer}": alpha for layer, alpha in alphas.items()},
+        r=usual,
+        target_modules="|".join(map(re.escape, ranks)),
+        # PEFT tries every pattern on every layer, so only what differs gets one.
+        rank_pattern={f"^{layer}": rank for layer, rank in ranks.items() if rank != usual},
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that there is an adapter already, which is meant
         inject_adapter_in_model(config, module, adapter_name=adapter, low_cpu_mem_usage=True, state_dict=matrices)
     set_peft_model_state_dict(module, matrices, adapter_name=adapter, low_cpu_mem_usage=True)
     module._hf_peft_config_loaded = True
+    for layer, alpha in alphas.items():
+        module.get_submodule(layer).lora_alpha[adapter] = alpha
 
 
 def _activate(module: nn.Module, names: list[str], scales: list[float]) -> None:
