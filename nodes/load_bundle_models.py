@@ -20,7 +20,7 @@ from ..pipelines.diffusion.loading.text_encoders import (
 )
 from ..pipelines.diffusion.loading.transformer import load_transformer
 from ..pipelines.diffusion.loading.vae import load_vae
-from ..pipelines.diffusion.models import BundleModels
+from ..pipelines.diffusion.models import BundleModels, check_models
 from ..pipelines.errors import Bundle3DError
 from . import model_files
 from .memory import hold_network, hold_text_encoder, hold_vae, store_weights
@@ -125,17 +125,17 @@ class Bundle3D_LoadBundleModels(io.ComfyNode):
             state = load_lora(model_files.find("loras", lora))
             for part in ("transformer", "text_encoder", "text_encoder_2"):
                 apply_loras(getattr(parts, part), [(state, lora_strength, lora)], part)
-        return io.NodeOutput(
-            BundleModels(
-                transformer=hold_network(parts.transformer),
-                vae=hold_vae(parts.vae),
-                text_encoder=hold_text_encoder(parts.text_encoder),
-                tokenizer=parts.tokenizer,
-                text_encoder_2=hold_text_encoder(parts.text_encoder_2),
-                tokenizer_2=parts.tokenizer_2,
-                shift=parts.scheduler.get("shift", BundleModels.shift),
-            )
+        models = BundleModels(
+            transformer=hold_network(parts.transformer),
+            vae=hold_vae(parts.vae),
+            text_encoder=hold_text_encoder(parts.text_encoder),
+            tokenizer=parts.tokenizer,
+            text_encoder_2=hold_text_encoder(parts.text_encoder_2),
+            tokenizer_2=parts.tokenizer_2,
+            shift=parts.scheduler.get("shift", BundleModels.shift),
         )
+        check_models(models)
+        return io.NodeOutput(models)
 
 
 def _part(id: str, what: str) -> Any:

@@ -144,6 +144,32 @@ def test_controls_make_a_list(run: Run) -> None:
         run("Bundle3D_BundleControl", control_net="net", image=image, start=0.7)
 
 
+def test_control_nets_and_redux_come_from_their_folders(run: Run, models: Any, tiny_folder: Path) -> None:
+    from bundle3d.tests.support.tiny_flux import tiny_controlnet, tiny_redux
+
+    tiny_controlnet().save_pretrained(tiny_folder / "controlnet" / "union")
+    parts = tiny_redux()
+    parts.embedder.module.save_pretrained(tiny_folder / "style_models" / "redux")
+    parts.image_encoder.module.save_pretrained(tiny_folder / "clip_vision" / "siglip")
+    net = run("Bundle3D_LoadControlNet", control_net="union")[0]
+    redux = run("Bundle3D_LoadRedux", style_model="redux", clip_vision="siglip")[0]
+    image = torch.rand(1, 64, 128, 3, generator=torch.Generator().manual_seed(0))
+    controls = run("Bundle3D_BundleControl", control_net=net, image=image, strength=1.0, end=1.0)[0]
+    call = {"models": models, "prompt": "a cube", "steps": 2, **SIZE}
+    plain = run("Bundle3D_GenerateBundle", **call)[0]
+    held = run("Bundle3D_GenerateBundle", controls=controls, **call)[0]
+    told = run("Bundle3D_GenerateBundle", redux=redux, redux_image=image, redux_strength=1.0, **call)[0]
+    assert not torch.allclose(held, plain, atol=1e-3) and not torch.allclose(told, plain, atol=1e-3)
+
+
+def test_parts_of_different_families_are_refused(run: Run, tiny_folder: Path) -> None:
+    from bundle3d.tests.support.tiny_flux import tiny_vae
+
+    tiny_vae(latent_channels=8).save_pretrained(tiny_folder / "vae" / "other")
+    with pytest.raises(Bundle3DError, match="latent channels"):
+        run("Bundle3D_LoadBundleModels", base="tiny", vae="other")
+
+
 def test_the_schedule_is_the_references(run: Run) -> None:
     sigmas, evaluations = run("Bundle3D_BundleSchedule", steps=20).result
     assert torch.allclose(sigmas, torch.tensor(SIGMAS), atol=1e-6) and evaluations == 39
