@@ -8,14 +8,14 @@ from collections.abc import Iterable
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
-from transformers import (
+from transformers import (  # type: ignore[attr-defined]
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
     PreTrainedTokenizerBase,
     T5Config,
     T5EncoderModel,
-    T5TokenizerFast,  # type: ignore[attr-defined]
+    T5TokenizerFast,
 )
 
 TILE = 128
