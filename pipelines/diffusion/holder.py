@@ -49,9 +49,8 @@ class Resident:
     def __init__(self, module: nn.Module, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> None:
         self.module: Any = module.to(device).eval().requires_grad_(False)
         self.compute_device = torch.device(device)
-        cast_to: Iterator[torch.dtype] = (
-            layer.compute_dtype for layer in module.modules() if hasattr(layer, "compute_dtype")
-        )
+        layers: list[Any] = list(module.modules())
+        cast_to = (layer.compute_dtype for layer in layers if hasattr(layer, "compute_dtype"))
         self.compute_dtype: torch.dtype = dtype or next(cast_to, next(module.parameters()).dtype)
 
     @contextlib.contextmanager
