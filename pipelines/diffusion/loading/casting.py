@@ -79,6 +79,12 @@ class CastingEmbedding(CastingLayer, nn.Embedding):
 class PlainGatedFeedForward(nn.Module):
     """T5's gated feed-forward layer, without casting activations to the type that the last weight is stored in."""
 
+    wi_0: nn.Module
+    wi_1: nn.Module
+    wo: nn.Module
+    act: nn.Module
+    dropout: nn.Module
+
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return self.wo(self.dropout(self.act(self.wi_0(hidden_states)) * self.wi_1(hidden_states)))
 
