@@ -1,4 +1,4 @@
-"""The command line: ``bundle3d run WORKFLOW --set "Node title.input=value" --out DIR`` and ``bundle3d models``."""
+"""The command line: ``bundle3d run WORKFLOW --set "Node title.input=value" --out DIR`` and ``models``, ``train``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from ..checkpoints import command as checkpoints
 from ..errors import Bundle3DError
+from ..training import command as training
 from .client import CancelledError, GraphError, TransportError
 from .run import run_workflow
 from .server import ComfyServer
@@ -48,8 +49,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         epilog=checkpoints.EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     checkpoints.add_arguments(models)
+    train = commands.add_parser(
+        "train", help="train adapters on a folder of meshes",
+        epilog=training.EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    training.add_arguments(train)
     parsed = parser.parse_args(arguments)
-    if parsed.command == "models":
+    if parsed.command != "run":
         return parsed
     settings = {}
     for setting in parsed.settings:
@@ -80,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.command == "models":
             return checkpoints.models(options.stage, options.models_dir, options.verify, options.json)
+        if options.command == "train":
+            return training.train(options)
         result = run(options.workflow, options.settings, options.out, options.server)
     except GraphError as error:
         return fail(error, 1)

@@ -70,6 +70,12 @@ def add_lora(
     with_masters(transformer, dtype)
 
 
+def lora_weights(transformer: nn.Module, layers: Sequence[str], rank: int) -> int:
+    """How many weights a LoRA of ``rank`` on ``layers`` has."""
+    linear: list[Any] = [transformer.get_submodule(name) for name in layers]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in linear)
+
+
 def save_lora(transformer: nn.Module, path: Path, dtype: torch.dtype, about: dict[str, str] | None = None) -> None:
     """Writes the LoRA's matrices and alphas in ``dtype`` as safetensors under ``transformer.<layer>.lora_A.weight``.
 

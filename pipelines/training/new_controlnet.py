@@ -41,15 +41,7 @@ def new_controlnet(
     quarter of them, as the published one.
     Raises Bundle3DError for more blocks than the base has.
     """
-    config = transformer.config
-    double = _blocks("double", double_blocks, config.num_layers)
-    single = _blocks("single", single_blocks, config.num_single_layers)
-    if not double + single:
-        raise Bundle3DError("Expected a ControlNet with blocks, but both numbers are 0; set at least one.")
-    settings = {name: config[name] for name in SHARED}
-    settings |= {"num_layers": double, "num_single_layers": single, "num_mode": modes}
-    with torch.device("meta"):
-        network: Any = FluxControlNetModel.from_config(settings)
+    network = empty_controlnet(transformer, modes, double_blocks, single_blocks)
     generator = torch.Generator().manual_seed(seed)
     base = _weights(transformer)
     state: dict[str, torch.Tensor] = {}
@@ -63,6 +55,21 @@ def new_controlnet(
     network.load_state_dict(state, strict=True, assign=True)
     network.requires_grad_(True)
     return with_masters(network, dtype)
+
+
+def empty_controlnet(
+    transformer: Any, modes: int | None, double_blocks: int | None = None, single_blocks: int | None = None
+) -> Any:
+    """The network of ``new_controlnet`` with the shapes of its weights, but neither numbers nor memory."""
+    config = transformer.config
+    double = _blocks("double", double_blocks, config.num_layers)
+    single = _blocks("single", single_blocks, config.num_single_layers)
+    if not double + single:
+        raise Bundle3DError("Expected a ControlNet with blocks, but both numbers are 0; set at least one.")
+    settings = {name: config[name] for name in SHARED}
+    settings |= {"num_layers": double, "num_single_layers": single, "num_mode": modes}
+    with torch.device("meta"):
+        return FluxControlNetModel.from_config(settings)
 
 
 def save_controlnet(network: Any, folder: Path, dtype: torch.dtype, modes: Mapping[str, int] | None) -> None:
@@ -89,9 +96,9 @@ def _blocks(kind: str, wanted: int | None, there: int) -> int:
 
 
 def _weights(transformer: nn.Module) -> dict[str, torch.Tensor]:
-    """The base's weights, those of scaled fp8 files multiplied out."""
-    state = dict(transformer.state_dict())
+    """The base's weights without LoRAs that are on it, those of scaled fp8 files multiplied out."""
+    state = {name.replace(".base_layer.", "."): weight for name, weight in transformer.state_dict().items()}
     for name, layer in transformer.named_modules():
         if isinstance(layer, CastingLayer) and layer.weight_scale is not None:
-            state[f"{name}.weight"] = layer.weight.float() * layer.weight_scale.float()
+            state[f"{name.removesuffix('.base_layer')}.weight"] = layer.weight.float() * layer.weight_scale.float()
     return state
