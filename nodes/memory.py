@@ -83,8 +83,9 @@ def hold_vae(module: Any) -> Holder:
 def compute_dtype(module: nn.Module, device: torch.device, supported: tuple[torch.dtype, ...]) -> torch.dtype:
     """What the component computes in on ``device``: its own type where the device is quick with it."""
     stored = next(parameter.dtype for parameter in module.parameters() if parameter.ndim > 1)
-    needed: torch.dtype | None = model_management.unet_manual_cast(stored, device, list(supported))
-    return stored if needed is None and stored in supported else needed or torch.float32
+    # ComfyUI casts nothing that the device is quick with; a type to avoid is asked for as one that nothing computes in.
+    asked = stored if stored in supported else torch.float8_e4m3fn
+    return model_management.unet_manual_cast(asked, device, list(supported)) or stored
 
 
 def store_weights(module: Any, dtype: torch.dtype | None) -> None:

@@ -135,6 +135,18 @@ def test_a_prompt_gets_the_trained_sentence_once(run: Run) -> None:
     assert edited[0] == f"{TRIGGER} a blue cube" and edited.ui == {"text": ["a blue cube"]}
 
 
+def test_a_language_model_writes_the_description(run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bundle3d.tests.support.tiny_language_model import letter_tokenizer, tiny_language_model
+
+    monkeypatch.setattr("bundle3d.pipelines.diffusion.expand_prompt.LONGEST", 12)
+    for part in (tiny_language_model(), letter_tokenizer()):
+        part.save_pretrained(tiny_folder / "LLM" / "tiny")
+    prompt, _, description = run("Bundle3D_BundlePrompt", text="a cup", language_model="tiny").result
+    assert description not in ("", "a cup") and prompt == f"{TRIGGER} {description}".rstrip()
+    kept = run("Bundle3D_BundlePrompt", text="a cup", language_model="tiny", description="a mug")
+    assert kept[2] == "a mug"
+
+
 def test_controls_make_a_list(run: Run) -> None:
     image = torch.rand(1, 8, 16, 3)
     first = run("Bundle3D_BundleControl", control_net="net", image=image)[0]

@@ -1,0 +1,74 @@
+"""How components are kept: types to store and to compute in, and layers that ComfyUI can stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+HALF, BRAIN, FULL, FP8 = torch.float16, torch.bfloat16, torch.float32, torch.float8_e4m3fn
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is quick with 16-bit numbers of both kinds."""
+    import comfy.model_management as model_management
+
+    monkeypatch.setattr(model_management, "should_use_fp16", lambda *arguments, **options: True)
+    monkeypatch.setattr(model_management, "should_use_bf16", lambda *arguments, **options: True)
+
+
+@pytest.mark.usefixtures("extension", "card")
+@pytest.mark.parametrize(
+    ("stored", "network", "text_encoder"),
+    [(FP8, BRAIN, BRAIN), (BRAIN, BRAIN, BRAIN), (HALF, HALF, BRAIN), (FULL, FULL, FULL)],
+)
+def test_what_components_compute_in(stored: torch.dtype, network: torch.dtype, text_encoder: torch.dtype) -> None:
+    from bundle3d.nodes.memory import FLOATS, OUT_OF_RANGE_IN_HALF, compute_dtype
+
+    module = nn.Linear(2, 2).to(stored)
+    device = torch.device("cpu")
+    assert compute_dtype(module, device, FLOATS) == network
+    assert compute_dtype(module, device, OUT_OF_RANGE_IN_HALF) == text_encoder
+
+
+@pytest.mark.usefixtures("extension")
+@pytest.mark.parametrize("stored", [FP8, HALF, FULL])
+def test_held_layers_compute_as_before_with_weights_as_stored(stored: torch.dtype) -> None:
+    from bundle3d.nodes.memory import Holder, store_weights
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Embedding(5, 8), nn.Linear(8, 8), nn.LayerNorm(8), nn.RMSNorm(8), nn.Linear(8, 4))
+    words = torch.tensor([[0, 3, 4]])
+    store_weights(module, stored)
+    expected: Any = words
+    for part in module:
+        weights = {name: tensor.float() for name, tensor in part.state_dict().items()}
+        expected = torch.func.functional_call(part, weights, expected)
+    cpu = torch.device("cpu")
+    with Holder(module, cpu, cpu, FULL).use() as ready, torch.inference_mode():
+        result = ready(words)
+    assert torch.allclose(result, expected, atol=1e-6) and result.dtype == FULL
+    assert module[1].weight.dtype == module[4].weight.dtype == stored
+    assert all(hasattr(module[index], "comfy_cast_weights") for index in (1, 2, 3, 4))
+
+
+@pytest.mark.usefixtures("extension")
+def test_the_scale_of_a_scaled_file_is_kept() -> None:
+    from bundle3d.nodes.memory import Holder, store_weights
+    from bundle3d.pipelines.diffusion.loading.casting import cast_weights
+
+    module = nn.Sequential(nn.Linear(4, 3, bias=False))
+    weight = module[0].weight.detach().clone()
+    module[0].weight.data = (weight / 0.5).to(FP8)
+    cast_weights(module, FULL)
+    module[0].register_buffer("weight_scale", torch.tensor(0.5), persistent=False)
+    store_weights(module, FULL)
+    cpu = torch.device("cpu")
+    with Holder(module, cpu, cpu, FULL).use() as ready:
+        result = ready(torch.eye(4))
+    assert module[0].weight.dtype == FP8
+    assert torch.allclose(result, weight.T, atol=0.05)
