@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from transformers import (  # type: ignore[attr-defined]
     CLIPTextConfig,
@@ -32,7 +33,7 @@ def new_vae() -> AutoencoderKL:
 
     FLUX's own have 16 channels at an eighth; a quarter of the tokens make training possible without a GPU.
     """
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 5,
         up_block_types=("UpDecoderBlock2D",) * 5,
         block_out_channels=(16, 32, 48, 96, 96),
@@ -45,6 +46,14 @@ def new_vae() -> AutoencoderKL:
         use_post_quant_conv=False,
         mid_block_add_attention=False,
     )
+    for module in vae.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.orthogonal_(module.weight)
+    # Residual branches begin at nothing: a linear pyramid lets colours through, which normalised branches drown.
+    for module in vae.modules():
+        if isinstance(module, ResnetBlock2D):
+            torch.nn.init.zeros_(module.conv2.weight)
+    return vae
 
 
 def new_transformer() -> FluxTransformer2DModel:

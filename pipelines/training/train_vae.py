@@ -12,12 +12,13 @@ from ..progress import Progress, silent
 from .dataset import CaptionedBundle
 from .loop import LoopOptions, train
 
-BATCH = 4
+BATCH = 8
 KL_WEIGHT = 1e-4
-EDGE_WEIGHT = 1.0
+EDGE_WEIGHT = 0.5
+SQUARE_WEIGHT = 2.0
 OBJECT_WEIGHT = 3.0
 WHITE = 250
-OPTIONS = LoopOptions(steps=4000, learning_rate=2e-3, average=0.998, save_every=500)
+OPTIONS = LoopOptions(steps=6000, learning_rate=1e-3, warmup=100, average=0.998, save_every=250)
 
 
 def train_vae(
@@ -42,9 +43,11 @@ def train_vae(
         mean, log_variance, decoded = mean.float(), log_variance.float(), decoded.float()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         weight = 1.0 + OBJECT_WEIGHT * (columns < WHITE).any(dim=-1)[:, None]
-        error = (decoded - pixels) * weight
+        error = decoded - pixels
         edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-        return error.abs().mean() + EDGE_WEIGHT * edges + KL_WEIGHT * divergence
+        # Squares find the colours early on, where absolute errors alone settle for grey; these sharpen it later.
+        differences = (weight * (SQUARE_WEIGHT * error.square() + 0.5 * error.abs())).mean()
+        return differences + EDGE_WEIGHT * edges + KL_WEIGHT * divergence
 
     average = train(vae, loss, folder, options, seed, progress)
     vae.load_state_dict(average, strict=True)
@@ -67,13 +70,13 @@ def encode(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
 
 
 def _columns(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Single views, colours over normals, (B, H, W, 3) in [0, 255]: one as it is, or several at half the size.
+    """Single views, colours over normals, (B, H, W, 3) in [0, 255]: a few as they are, or more at half the size.
 
     The networks normalise over whole pictures. A view has the statistics of its bundle, which smaller crops have not.
     """
     halved = bool(torch.rand((), generator=generator) < 0.5)
     views = images.shape[2] // (images.shape[1] // 2)
-    picked = torch.randint(len(images) * views, (BATCH if halved else 1,), generator=generator).tolist()
+    picked = torch.randint(len(images) * views, (BATCH if halved else BATCH // 4,), generator=generator).tolist()
     tiles = images.unflatten(2, (views, -1))
     columns = torch.stack([tiles[index // views, :, index % views] for index in picked]).float()
     if not halved:
