@@ -1,4 +1,4 @@
-"""``bundle3d train``: a dataset from a folder of meshes, a LoRA, a ControlNet.
+"""``bundle3d train``: the demo family, a dataset from a folder of meshes, a LoRA, a ControlNet.
 
 Only what parses the arguments is imported at once; torch takes seconds.
 """
@@ -150,6 +150,22 @@ def _controlnet_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="folder for the demo family, as diffusers reads it")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the run; goes on where it broke off")
+    by_default = argparse.SUPPRESS
+    parser.add_argument("--bundles", type=int, default=by_default, help="procedural bundles to render")
+    parser.add_argument("--vae-steps", type=int, default=by_default, help="training steps of the autoencoder")
+    parser.add_argument("--flow-steps", type=int, default=by_default, help="training steps of the transformer")
+    parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .run_demo import demo
+
+    return demo(options)
+
+
 def _render(options: argparse.Namespace) -> int:
     from .run_training import render
 
@@ -169,6 +185,7 @@ def _controlnet(options: argparse.Namespace) -> int:
 
 
 SUBCOMMANDS = {
+    "demo": Subcommand("make the demo family from nothing", _demo_arguments, _demo),
     "render": Subcommand("render a folder of meshes to captioned bundles", _render_arguments, _render),
     "lora": Subcommand("train a LoRA on bundles", _lora_arguments, _lora),
     "controlnet": Subcommand("train a ControlNet on bundles", _controlnet_arguments, _controlnet),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,11 @@ from .train_flow import TextAndFlow, encode_bundles
 VAE_BUNDLES = 1500
 
 
+def unwatched(stage: str) -> Progress:
+    """The progress of a stage that nobody watches."""
+    return silent
+
+
 @dataclass(frozen=True)
 class DemoOptions:
     """How much the demo family is shown: bundles rendered, steps of the autoencoder and of the transformer."""
@@ -36,21 +42,24 @@ class DemoOptions:
     seed: int = 0
 
 
-def train_demo(work: Path, target: Path, options: DemoOptions = DemoOptions(), progress: Progress = silent) -> None:
+def train_demo(
+    work: Path, target: Path, options: DemoOptions = DemoOptions(), watch: Callable[[str], Progress] = unwatched
+) -> None:
     """Makes the demo family in ``target``; everything on the way is kept in ``work``, where a broken-off call goes on.
 
-    Raises Bundle3DError where ``work`` holds a run with other options.
+    ``watch`` gives the progress of a stage by its name. Raises Bundle3DError where ``work`` holds a run with other
+    options.
     """
     _check_same_run(work, options)
-    write_dataset(work / "dataset", options.bundles, TILE, options.seed, progress)
+    write_dataset(work / "dataset", options.bundles, TILE, options.seed, watch("bundle"))
     bundles = read_dataset(work / "dataset")
-    vae = _autoencoder(work / "vae", bundles[:VAE_BUNDLES], options, progress)
+    vae = _autoencoder(work / "vae", bundles[:VAE_BUNDLES], options, watch("autoencoder step"))
     tokenizers = new_tokenizers([f"{TRIGGER} {bundle.caption}" for bundle in bundles])
     torch.manual_seed(options.seed + 1)
     model = TextAndFlow(new_transformer(), new_clip(tokenizers[0]), new_t5(tokenizers[1]))
-    data = encode_bundles(bundles, vae, *tokenizers, work / "latents.npy", progress)
+    data = encode_bundles(bundles, vae, *tokenizers, work / "latents.npy", watch("encoded bundle"))
     flow_options = replace(train_flow.OPTIONS, steps=options.flow_steps)
-    train_flow.train_flow(model, data, work / "flow", flow_options, options.seed, progress)
+    train_flow.train_flow(model, data, work / "flow", flow_options, options.seed, watch("transformer step"))
     save_family(target, vae, model, tokenizers)
     keep_record(target / "training", {"vae": work / "vae" / LOG, "flow": work / "flow" / LOG}, options)
 
