@@ -17,12 +17,13 @@ app.registerExtension({
       getMinHeight: () => MINIMUM_HEIGHT,
     });
     widget.serialize = false;
-    const button = node.addWidget("button", "edit these words", null, () => {
+    const edit = () => {
       const description = node.widgets.find(({ name }) => name === "description");
       if (!shown.value) return;
       description.value = shown.value;
       description.callback?.(shown.value);
-    });
+    };
+    const button = node.addWidget("button", "edit these words", null, edit, { serialize: false });
     button.serialize = false;
     const onExecuted = node.onExecuted;
     node.onExecuted = function (output) {
