@@ -99,11 +99,11 @@ def test_resumed_run_equals_an_uninterrupted_one(workshop: Workshop, tmp_path: P
 
 def test_loss_falls(workshop: Workshop, tmp_path: Path) -> None:
     options = FineTuneOptions(
-        steps=60, batch=4, learning_rate=3e-3, validate_every=60, validation_steps=1, log_every=20, checkpointing=False
+        steps=24, batch=4, learning_rate=1e-2, validate_every=24, validation_steps=1, log_every=8, checkpointing=False
     )
     run(workshop, tmp_path / "run", options)
     losses = dict(read_losses(tmp_path / "run" / "log.jsonl"))
-    assert losses[60] < 0.8 * losses[20]
+    assert losses[24] < 0.8 * losses[8]
 
 
 def test_files_give_what_was_trained(tmp_path: Path) -> None:
