@@ -34,7 +34,8 @@ from bundle3d.pipelines.diffusion.draw import BundleRequest, draw_bundle
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.reconstruct import IsomerOptions, reconstruct
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.metrics.alignment import align, to_cube
+from bundle3d.pipelines.meshes.normalise import normalise
+from bundle3d.pipelines.metrics.alignment import align
 from bundle3d.pipelines.metrics.geometry import compare_meshes
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.training.base import DEMO_BASE, BaseFiles, native_tile, open_base
@@ -85,8 +86,8 @@ def judge(subject: Subject, bundle: torch.Tensor, mesh: Mesh) -> dict[str, Any]:
     other = next((fit for fit in others if fit.template.shapes != best.template.shapes), None)
     part = torch.from_numpy(fit_shapes(mesh, shapes).part_of(mesh.vertices[mesh.faces].mean(1).double().numpy()))
     found = tuple(nearest_color(mean_albedo(mesh, part == index)) for index in range(len(shapes)))
-    truth = to_cube(build(subject))
-    scores = compare_meshes(align(to_cube(mesh), truth), truth)
+    truth = normalise(build(subject))
+    scores = compare_meshes(align(normalise(mesh), truth), truth)
     return {
         "shape": " on ".join(best.template.shapes),
         "shape_right": best.template.shapes == shapes,
