@@ -160,7 +160,11 @@ def descend(
     optimizer = MeshOptimizer(mesh.vertices, mesh.faces, settings, seed, backend)
     for step in range(steps):
         vertices = optimizer.vertices.requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(vertices, optimizer.faces, step), vertices)
+        value = loss(vertices, optimizer.faces, step)
+        # A step of a large surface takes long; a cancel must not wait for its end.
+        progress(step, steps)
+        (gradient,) = torch.autograd.grad(value, vertices)
+        progress(step, steps)
         optimizer.step(gradient)
         optimizer.remesh()
         progress(step + 1, steps, _later(preview, Mesh(optimizer.vertices, optimizer.faces)))
