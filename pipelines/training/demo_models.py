@@ -40,7 +40,7 @@ def new_vae() -> AutoencoderKL:
         layers_per_block=1,
         latent_channels=32,
         norm_num_groups=2,
-        sample_size=4 * TILE,
+        sample_size=2 * TILE,  # as FLUX states it: the height of a bundle of two rows
         force_upcast=False,
         use_quant_conv=False,
         use_post_quant_conv=False,
