@@ -19,7 +19,7 @@ GAP = 8
 LINE = 15
 FONT_SIZE = 12
 INK, RIGHT, WRONG = (32, 34, 38), (24, 128, 56), (197, 34, 31)
-CAMERA = Camera(35.0, 20.0, 4.5)
+CAMERA = Camera(35.0, 20.0, 4.5, fov=30.0)
 
 
 @dataclass(frozen=True)
