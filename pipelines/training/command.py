@@ -72,6 +72,10 @@ def _add_render_options(parser: argparse.ArgumentParser) -> None:
         help="matte: in studio light without gloss, as the published LoRA was shown",
     )  # fmt: skip
     parser.add_argument(
+        "--size", type=float, default=2.0,
+        help="longest side of the meshes; 2 as the published data, 1.8 keeps bulky ones whole in the pictures",
+    )  # fmt: skip
+    parser.add_argument(
         "--captions", type=Path, default=argparse.SUPPRESS,
         help="lines 'chair.glb; a red chair', or a .json table (default: chair.txt beside chair.glb, or its name)",
     )  # fmt: skip

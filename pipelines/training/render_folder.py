@@ -26,15 +26,23 @@ from .mesh_captions import caption_of, read_captions_file
 SETTINGS = "render.json"
 DEPTH_SUFFIX = ".depth.png"
 FARTHEST_GREY = 0.15  # white is nearest; darker than this would look like a hole
-EXTENT = 2.0
 
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """How the bundles of one dataset are made: side of a tile in pixels, and a colour mode of ``render_mesh``."""
+    """How the bundles of one dataset are made: side of a tile in pixels, and a colour mode of ``render_mesh``.
+
+    ``size`` is the longest side of the normalised meshes: the published data has 2, which cuts corners of bulky objects
+    off the pictures; its renderer of meshes takes 1.8.
+    """
 
     tile: int = 512
     shading: str = "matte"
+    size: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.size <= 2.0:
+            raise Bundle3DError(f"Expected a size of 0.1 to 2, but got {self.size}; the published data has 2.")
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ def render_folder(
 ) -> RenderedFolder:
     """Renders every mesh of a folder to the dataset folder; goes on where an earlier call broke off.
 
-    Meshes are normalised to [-1, 1] and must have +Y up and face +Z. Captions are looked up anew by each call, so that
+    Meshes are centred and scaled, and must have +Y up and face +Z. Captions are looked up anew by each call, so that
     they can be edited. A mesh that cannot be rendered is left out, with one line to ``say``; a mesh file that is newer
     than its bundle is rendered again. Raises Bundle3DError where the dataset was made with other settings, or where not
     a single mesh can be rendered.
@@ -118,7 +126,7 @@ def depth_file(image: Path) -> Path:
 
 
 def _render(file: Path, image: Path, rig: Rig, settings: RenderSettings) -> None:
-    mesh = normalise(read_mesh(file), EXTENT)
+    mesh = normalise(read_mesh(file), settings.size)
     views = render_views(mesh, rig, settings.tile, settings.shading, coordinates=True)
     depths = depth_tiles(views)
     save_image(depths.transpose(0, 1).reshape(settings.tile, -1, 1).expand(-1, -1, 3), depth_file(image))

@@ -183,7 +183,7 @@ def _render(options: argparse.Namespace, meshes: Path, out: Path) -> None:
         raise Bundle3DError(
             f"Expected a base that says the size of its bundles, but there is none at {base}; set --tile."
         )
-    settings = RenderSettings(getattr(options, "tile", None) or native_tile(base), options.shading)
+    settings = RenderSettings(getattr(options, "tile", None) or native_tile(base), options.shading, options.size)
     print(f"Rendering bundles of {4 * settings.tile}x{2 * settings.tile}, {settings.shading}, into {out}")
     watch = Watch("mesh")
     with stoppable(watch):

@@ -92,6 +92,8 @@ def test_refusals(rendered: tuple[Path, Path, list[str]], tmp_path: Path) -> Non
     meshes, dataset, _ = rendered
     with pytest.raises(Bundle3DError, match="'tile': 32"):
         render_folder(meshes, dataset, RenderSettings(64))
+    with pytest.raises(Bundle3DError, match=r"0\.1 to 2"):
+        RenderSettings(TILE, size=3.0)
     with pytest.raises(Bundle3DError, match="there is none at"):
         render_folder(tmp_path / "none", tmp_path / "out", SETTINGS)
     (tmp_path / "broken.glb").write_bytes(b"glTF")
