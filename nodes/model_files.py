@@ -44,6 +44,11 @@ def language_models() -> list[str]:
 def find(kind: str, name: str) -> Path:
     """The file or folder called ``name`` among those of ``kind``; raises Bundle3DError where there is none."""
     if kind == "diffusers" and name == DEMO:
+        if not (DEMO_FOLDER / PIPELINE).is_file():
+            raise Bundle3DError(
+                f"Expected the demo family in {DEMO_FOLDER}, but its weights are not there; make them with "
+                "'bundle3d train demo', or choose FLUX.1-dev."
+            )
         return DEMO_FOLDER
     for root in _roots(kind):
         path = root / name

@@ -41,6 +41,7 @@ class ComfyServer:
     unless ``only_this_pack``, the other custom nodes of the ComfyUI folder are shown in it by links.
 
     comfyui: ComfyUI folder; the default is :func:`find_comfyui`. arguments: more ComfyUI command line arguments.
+    diffusers: one more folder of diffusers pipelines.
     home: where to keep the folders instead of a temporary folder; it is then left in place.
     Raises Bundle3DError, with the last lines of the log, where ComfyUI does not come up within ``timeout`` seconds.
     """
@@ -52,11 +53,13 @@ class ComfyServer:
         home: Path | None = None,
         arguments: Iterable[str] = (),
         only_this_pack: bool = False,
+        diffusers: Path | None = None,
         timeout: float = 300.0,
     ) -> None:
         self.comfyui = comfyui or find_comfyui()
         self.arguments = list(arguments)
         self.only_this_pack = only_this_pack
+        self.diffusers = diffusers
         self.timeout = timeout
         self.keep_home = home is not None
         self.home = home or Path(tempfile.mkdtemp(prefix="bundle3d-"))
@@ -137,6 +140,8 @@ class ComfyServer:
             link_folder(self.comfyui / "models", self.home / "models")
         link_folder(PACK, LINKED_PACK)
         paths = {"bundle3d": {"custom_nodes": str(LINKED_PACK.parent)}}
+        if self.diffusers is not None:
+            paths["bundle3d"]["diffusers"] = str(self.diffusers)
         self.extra_paths.write_text(json.dumps(paths), encoding="utf-8")  # ComfyUI reads YAML, of which JSON is a part
         linked = {PACK}
         others = self.comfyui / "custom_nodes"

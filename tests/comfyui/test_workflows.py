@@ -36,6 +36,11 @@ SETTINGS = {
     "Text to 3D (core FLUX nodes)": {**SMALL, "Turntable.frames": 3},
 }
 
+needs_demo = pytest.mark.skipif(
+    not (ROOT / "pipelines" / "checkpoints" / "demo" / "model_index.json").is_file(),
+    reason="the demo family is not there; bundle3d train demo makes it",
+)
+
 
 def object_info(server: ComfyServer) -> dict[str, Any]:
     with urllib.request.urlopen(f"{server.url}/object_info", timeout=60) as answer:
@@ -51,7 +56,9 @@ def test_every_workflow_is_run_here() -> None:
     assert names == sorted(SETTINGS) == sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_demo) if "Text" in name else name for name in SETTINGS]
+)
 def test_a_workflow_gives_a_valid_textured_mesh_and_a_picture(
     name: str, run_graph: RunGraph, gltf_validate: GltfValidate
 ) -> None:
@@ -94,14 +101,19 @@ def up_to(api: dict[str, Any], title: str) -> dict[str, Any]:
 
 
 def test_cores_own_nodes_draw_the_same_bundle(run_graph: RunGraph) -> None:
+    """Of random weights, which hide no difference."""
+    graphs = {
+        "Text to 3D": {"Generate.steps": 6, "Load models.base": "tiny"},
+        "Text to 3D (core FLUX nodes)": {"Schedule.steps": 6, "Load models.folder": "tiny"},
+    }
     bundles = []
-    for name, steps in (("Text to 3D", "Generate.steps"), ("Text to 3D (core FLUX nodes)", "Schedule.steps")):
-        done = run_graph(up_to(load(WORKFLOWS / "api" / f"{name}.json"), "Save bundle"), {steps: 6})
+    for name, settings in graphs.items():
+        done = run_graph(up_to(load(WORKFLOWS / "api" / f"{name}.json"), "Save bundle"), settings)
         [picture] = done.files(".png")
         with Image.open(picture) as image:
             bundles.append(np.asarray(image.convert("RGB"), dtype=np.int16))
     assert np.abs(bundles[0] - bundles[1]).max() <= 1
-    assert bundles[0].std() > 10
+    assert bundles[0].std() > 5
 
 
 def test_a_bundle_of_ones_own_gives_its_own_shape(run_graph: RunGraph) -> None:

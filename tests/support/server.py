@@ -16,6 +16,7 @@ from bundle3d.pipelines.comfyui_folder import find_comfyui
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.runner.run import run_workflow
 from bundle3d.pipelines.runner.server import ComfyServer
+from bundle3d.tests.support.tiny_flux import tiny_pipeline
 
 
 def missing(reason: str) -> None:
@@ -26,13 +27,18 @@ def missing(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def comfyui() -> Iterator[ComfyServer]:
-    """A running ComfyUI with only this pack, on a random port and with folders of its own."""
+def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
+    """A running ComfyUI with only this pack, on a random port and with folders of its own.
+
+    Among its diffusers pipelines is ``tiny``: FLUX with small random weights.
+    """
     try:
         folder = find_comfyui()
     except Bundle3DError as error:
         missing(str(error))
-    with ComfyServer(folder, only_this_pack=True) as server:
+    diffusers = tmp_path_factory.mktemp("diffusers")
+    tiny_pipeline().save_pretrained(diffusers / "tiny")
+    with ComfyServer(folder, only_this_pack=True, diffusers=diffusers) as server:
         yield server
 
 
