@@ -14,7 +14,7 @@ SMALL_WIDTH = 1024
 
 @dataclass(frozen=True)
 class Recipe:
-    """Defaults for a base; ``guidance`` is what a base that is not distilled was trained with."""
+    """Defaults for a base; ``guidance`` is what it is told while the adapter learns."""
 
     rank: int
     alpha: float

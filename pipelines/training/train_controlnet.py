@@ -20,10 +20,9 @@ from .encoded import EncodedDataset, encode_prompts
 from .fine_tune import FineTuneOptions, fine_tune, keep_settings
 from .flow_step import FlowStep, flow_step
 from .new_controlnet import new_controlnet, save_controlnet
-from .validation import Sample
+from .validation import GUIDANCE, Sample
 
 FOLDER = "controlnet"
-VALIDATION_GUIDANCE = 3.5  # what bundles are drawn with
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _samples(
     net: ControlNet,
     modes: Sequence[str],
 ) -> list[Sample]:
-    conditionings = encode_prompts(models, [bundle.caption for bundle in bundles], VALIDATION_GUIDANCE)
+    conditionings = encode_prompts(models, [bundle.caption for bundle in bundles], GUIDANCE)
     samples = []
     for index, (bundle, conditioning) in enumerate(zip(bundles, conditionings)):
         mode = modes[index % len(modes)]

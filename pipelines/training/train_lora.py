@@ -14,7 +14,7 @@ from .encoded import EncodedDataset, encode_prompts
 from .fine_tune import FineTuneOptions, fine_tune, keep_settings
 from .flow_step import flow_step
 from .lora_layers import BLOCKS, add_lora, save_lora, target_layers
-from .validation import Sample
+from .validation import GUIDANCE, Sample
 
 FILE = "lora.safetensors"
 
@@ -50,7 +50,7 @@ def train_lora(
     device, dtype = models.transformer.compute_device, models.transformer.compute_dtype
     samples = [
         Sample(f"{index:02d}", conditioning)
-        for index, conditioning in enumerate(encode_prompts(models, prompts, VALIDATION_GUIDANCE))
+        for index, conditioning in enumerate(encode_prompts(models, prompts, GUIDANCE))
     ]
     add_lora(transformer, target_layers(transformer, lora.targets), lora.rank, lora.alpha, dtype, options.seed)
     transformer.to(device)
@@ -68,6 +68,3 @@ def train_lora(
         progress,
     )  # fmt: skip
     return file
-
-
-VALIDATION_GUIDANCE = 3.5  # what bundles are drawn with

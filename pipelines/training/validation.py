@@ -17,6 +17,7 @@ from ..diffusion.velocity import Conditioning, velocity
 from .dataset import save_image
 
 FOLDER = "validation"
+GUIDANCE = 3.5  # what bundles are drawn with
 
 
 @dataclass(frozen=True)
