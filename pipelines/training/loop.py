@@ -79,7 +79,7 @@ def train(
     )
     average = WeightAverage(module, options.average)
     first = _resume(folder / STATE, module, optimizer, average)
-    began, total = time.perf_counter(), 0.0
+    began, total, count = time.perf_counter(), 0.0, 0
     for step in range(first, options.steps):
         for group in optimizer.param_groups:
             group["lr"] = options.rate(step)
@@ -89,19 +89,25 @@ def train(
         torch.nn.utils.clip_grad_norm_(weights, options.clip)
         optimizer.step()
         average.update(module, step)
-        total += float(value.detach())
+        total, count = total + float(value.detach()), count + 1
         done = step + 1
         if done % options.log_every == 0 or done == options.steps:
-            mean = total / ((step - first) % options.log_every + 1)
+            mean = total / count
             if not math.isfinite(mean):
                 raise Bundle3DError(f"The training loss is no longer finite at step {done}; lower the learning rate.")
             _log(folder / LOG, step=done, loss=mean, rate=options.rate(step), seconds=time.perf_counter() - began)
-            total = 0.0
-        if done % options.save_every == 0 or done == options.steps:
+            total, count = 0.0, 0
+        saves = done % options.save_every == 0 or done == options.steps
+        if saves:
             _save(folder / STATE, done, module, optimizer, average)
-        if after_step is not None:
-            after_step(done)
-        progress(done, options.steps)
+        try:
+            if after_step is not None:
+                after_step(done)
+            progress(done, options.steps)
+        except BaseException:  # cancelled, or out of memory while drawing: the step itself is whole
+            if not saves:
+                _save(folder / STATE, done, module, optimizer, average)
+            raise
     return average.weights
 
 
