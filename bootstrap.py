@@ -183,7 +183,8 @@ def install_packages(comfyui: Path) -> None:
     lines = (comfyui / "requirements.txt").read_text(encoding="utf-8").splitlines()
     needed = [line for line in lines if not re.match(r"(torch|torchvision|torchaudio)\b", line.strip())]
     stamp = VENV / "bundle3d-packages.json"
-    wanted = [TORCH, *TORCH_COMPANIONS, FIT_COMPANIONS, *needed, (ROOT / "requirements.txt").read_text(encoding="utf-8"), sys.version]
+    own = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    wanted = [TORCH, *TORCH_COMPANIONS, FIT_COMPANIONS, *needed, own, sys.version]
     if is_stamped(stamp, wanted):
         return
     say("installing torch (once; it is large)")

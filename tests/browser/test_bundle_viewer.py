@@ -65,14 +65,18 @@ def picture(page: Page, selector: str) -> np.ndarray:
 
 def read_out(page: Page, column: float, row: float) -> tuple[list[float], list[float]]:
     """Normal and position that are shown for the pointer at this share of the strip's width and height."""
-    box = page.locator(".bundle3d-viewer canvas.strip").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] * column, box["y"] + box["height"] * row)
     view = int(column * 4) + 1
-    page.wait_for_function(
-        f"() => document.querySelector('.bundle3d-viewer .readout').textContent.startsWith('View {view},')"
-    )
-    text = page.locator(".bundle3d-viewer .readout").inner_text()
+    text = ""
+    for _ in range(100):
+        # The graph may still shift below the pointer; a pointer that rests tells the page nothing.
+        box = page.locator(".bundle3d-viewer canvas.strip").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] * column - 1, box["y"] + box["height"] * row)
+        page.mouse.move(box["x"] + box["width"] * column, box["y"] + box["height"] * row)
+        text = page.locator(".bundle3d-viewer .readout").inner_text()
+        if text.startswith(f"View {view},"):
+            break
+        page.wait_for_timeout(200)
     found = [re.search(rf"{word}\s+{NUMBER},\s+{NUMBER},\s+{NUMBER}", text) for word in ("normal", "position")]
     assert all(found), text
     normal, position = ([float(value) for value in match.groups()] for match in found if match)

@@ -79,7 +79,7 @@ def works_before_and_after(comfyui: ComfyServer) -> Any:
     assert outcome(comfyui, mesh_graph(ROCKET, "before"))[0] == "success"
     yield
     assert outcome(comfyui, mesh_graph(ROCKET, "after"))[0] == "success"
-    assert list(comfyui.output_folder.glob("after*.glb"))
+    assert list((comfyui.home / "output").glob("after*.glb"))
 
 
 def test_malformed_files_are_refused(comfyui: ComfyServer) -> None:
