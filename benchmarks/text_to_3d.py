@@ -30,6 +30,7 @@ from typing import Any
 import measure
 import numpy as np
 import torch
+from bundle3d.pipelines.checkpoints.demo_folder import DEMO_FOLDER
 from bundle3d.pipelines.diffusion.draw import BundleRequest, draw_bundle
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.reconstruct import IsomerOptions, reconstruct
@@ -38,7 +39,7 @@ from bundle3d.pipelines.meshes.normalise import normalise
 from bundle3d.pipelines.metrics.alignment import align
 from bundle3d.pipelines.metrics.geometry import compare_meshes
 from bundle3d.pipelines.rendering.render_views import render_views
-from bundle3d.pipelines.training.base import DEMO_BASE, BaseFiles, native_tile, open_base
+from bundle3d.pipelines.training.base import BaseFiles, native_tile, open_base
 from bundle3d.pipelines.training.captions import caption, held_out_subjects
 from bundle3d.pipelines.training.dataset import CaptionedBundle, save_image
 from bundle3d.pipelines.training.shapes import Subject, build
@@ -193,7 +194,7 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, required=True, help="folder for bundles, reconstructions and the sheet")
-    parser.add_argument("--models", type=Path, default=DEMO_BASE, help="diffusers folder (default: the demo family)")
+    parser.add_argument("--models", type=Path, default=DEMO_FOLDER, help="diffusers folder (default: the demo family)")
     parser.add_argument("--validate", action="store_true", help="judge renders of the true objects instead")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=60, help="prompts; results are written for 60 or more")

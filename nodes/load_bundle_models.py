@@ -10,6 +10,7 @@ import comfy
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.folder import Components, load_folder
 from ..pipelines.diffusion.loading.lora import apply_loras, load_lora
 from ..pipelines.diffusion.loading.text_encoders import (
@@ -20,7 +21,6 @@ from ..pipelines.diffusion.loading.text_encoders import (
 )
 from ..pipelines.diffusion.loading.transformer import load_transformer
 from ..pipelines.diffusion.loading.vae import load_vae
-from ..pipelines.diffusion.models import BundleModels, check_models
 from ..pipelines.errors import Bundle3DError
 from . import model_files
 from .memory import hold_network, hold_text_encoder, hold_vae, store_weights
@@ -105,7 +105,7 @@ class Bundle3D_LoadBundleModels(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, base: str, lora: str, **options: Any) -> list[Any]:
         parts = {name: options[name] for name in PARTS}
-        return [model_files.stamp(path) for path in chosen_files(base, parts, lora)]
+        return [file_states(path) for path in chosen_files(base, parts, lora)]
 
     @classmethod
     def execute(
@@ -125,17 +125,7 @@ class Bundle3D_LoadBundleModels(io.ComfyNode):
             state = load_lora(model_files.find("loras", lora))
             for part in ("transformer", "text_encoder", "text_encoder_2"):
                 apply_loras(getattr(parts, part), [(state, lora_strength, lora)], part)
-        models = BundleModels(
-            transformer=hold_network(parts.transformer),
-            vae=hold_vae(parts.vae),
-            text_encoder=hold_text_encoder(parts.text_encoder),
-            tokenizer=parts.tokenizer,
-            text_encoder_2=hold_text_encoder(parts.text_encoder_2),
-            tokenizer_2=parts.tokenizer_2,
-            shift=parts.scheduler.get("shift", BundleModels.shift),
-        )
-        check_models(models)
-        return io.NodeOutput(models)
+        return io.NodeOutput(parts.held(hold_network, hold_vae, hold_text_encoder))
 
 
 def _part(id: str, what: str) -> Any:

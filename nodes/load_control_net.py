@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.controlnet import load_controlnet
 from ..pipelines.diffusion.models import ControlNet
 from ..pipelines.errors import Bundle3DError
@@ -41,7 +42,7 @@ class Bundle3D_LoadControlNet(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, control_net: str) -> Any:
-        return model_files.stamp(model_files.find("controlnet", control_net))
+        return file_states(model_files.find("controlnet", control_net))
 
     @classmethod
     def execute(cls, control_net: str) -> io.NodeOutput:

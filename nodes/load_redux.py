@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.redux import load_redux
 from ..pipelines.diffusion.models import Redux
 from . import model_files
@@ -40,7 +41,7 @@ class Bundle3D_LoadRedux(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, style_model: str, clip_vision: str) -> list[Any]:
         chosen = {"style_models": style_model, "clip_vision": clip_vision}
-        return [model_files.stamp(model_files.find(kind, name)) for kind, name in chosen.items()]
+        return [file_states(model_files.find(kind, name)) for kind, name in chosen.items()]
 
     @classmethod
     def execute(cls, style_model: str, clip_vision: str) -> io.NodeOutput:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import folder_paths
 
+from ..pipelines.checkpoints.demo_folder import DEMO_FOLDER
 from ..pipelines.errors import Bundle3DError
 
 NONE = "none"
 DEMO = "Bundle3D demo"
-DEMO_FOLDER = Path(__file__).resolve().parents[1] / "pipelines" / "checkpoints" / "demo"
 PIPELINE = "model_index.json"  # what makes a folder a diffusers pipeline
 SINGLE_MODEL = "config.json"  # what makes a folder one model of diffusers or transformers
 LANGUAGE_MODELS = "LLM"  # the folder under models/ where other packs put language models, too
@@ -57,13 +57,6 @@ def find(kind: str, name: str) -> Path:
     raise Bundle3DError(
         f"Expected {name!r} in ComfyUI's folder models/{kind}, but it is not there; put it there or choose another one."
     )
-
-
-def stamp(path: Path) -> list[tuple[str, int, int]]:
-    """Name, time and size of a file, or of every file in a folder: changes when the weights do."""
-    found = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
-    states = [(part, part.stat()) for part in found if part.exists()]
-    return [(part.name, state.st_mtime_ns, state.st_size) for part, state in states]
 
 
 def _names(kind: str, marker: str) -> list[str]:

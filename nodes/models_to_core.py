@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.folder import load_folder
 from . import model_files
 from .load_bundle_models import DTYPES, dtype_input
@@ -49,7 +50,7 @@ class Bundle3D_ModelsToCore(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder: str, **options: Any) -> Any:
-        return model_files.stamp(model_files.find("diffusers", folder))
+        return file_states(model_files.find("diffusers", folder))
 
     @classmethod
     def execute(cls, folder: str, weight_dtype: str) -> io.NodeOutput:

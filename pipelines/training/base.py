@@ -9,16 +9,17 @@ from typing import Any
 
 import torch
 
+from ..checkpoints.demo_folder import DEMO_FOLDER
+from ..checkpoints.file_states import file_states
 from ..diffusion.loading.folder import Components, load_folder
 from ..diffusion.loading.source import read_json
 from ..diffusion.loading.text_encoders import load_text_encoders
 from ..diffusion.loading.transformer import load_transformer
 from ..diffusion.loading.vae import load_vae
-from ..diffusion.models import BundleModels, check_models
+from ..diffusion.models import BundleModels
 from ..errors import Bundle3DError
 from .borrowed import Borrowed
 
-DEMO_BASE = Path(__file__).resolve().parents[1] / "checkpoints" / "demo"
 FLUX_TILE = 512
 
 
@@ -30,7 +31,7 @@ class BaseFiles:
     ``clip`` and ``t5``. Files of weights have no tokenizers; those are in folders of their own.
     """
 
-    base: Path = DEMO_BASE
+    base: Path = DEMO_FOLDER
     vae: Path | None = None
     clip: Path | None = None
     t5: Path | None = None
@@ -41,12 +42,8 @@ class BaseFiles:
         """Changes when a file of the base does: names, sizes and times, digested."""
         digest = hashlib.sha256()
         for path in (self.base, self.vae, self.clip, self.t5):
-            if path is None:
-                continue
-            files = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]
-            for file in files:
-                state = file.stat()
-                digest.update(f"{file.name} {state.st_size} {state.st_mtime_ns}\n".encode())
+            for name, changed, size in [] if path is None else file_states(path):
+                digest.update(f"{name} {size} {changed}\n".encode())
         return digest.hexdigest()
 
 
@@ -64,17 +61,7 @@ def open_base(files: BaseFiles, device: torch.device, dtype: torch.dtype | None 
     def held(module: Any) -> Borrowed:
         return Borrowed(module.requires_grad_(False), device)
 
-    models = BundleModels(
-        transformer=held(parts.transformer),
-        vae=held(parts.vae),
-        text_encoder=held(parts.text_encoder),
-        tokenizer=parts.tokenizer,
-        text_encoder_2=held(parts.text_encoder_2),
-        tokenizer_2=parts.tokenizer_2,
-        shift=parts.scheduler.get("shift", BundleModels.shift),
-    )
-    check_models(models)
-    return models
+    return parts.held(held, held, held)
 
 
 def native_tile(base: Path) -> int:

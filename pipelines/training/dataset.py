@@ -6,6 +6,7 @@ The folder holds ``captions.jsonl``, one line ``{"image": "00000.png", "caption"
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from ..views.bundle import join_bundle
 from ..views.rig import named_rig
 from .captions import caption, draw_subject
 from .shapes import build
+from .whole_file import whole_file
 
 CAPTIONS = "captions.jsonl"
 
@@ -84,12 +86,17 @@ def write_dataset(folder: Path, count: int, tile: int, seed: int = 0, progress: 
             save_image(image, path)
         lines.append(json.dumps({"image": path.name, "caption": text}))
         progress(index + 1, count)
-    (folder / CAPTIONS).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+    write_captions(folder, lines)
+
+
+def write_captions(folder: Path, lines: Sequence[str]) -> None:
+    """Writes the list of a dataset's captions, one line of JSON per bundle."""
+    with whole_file(folder / CAPTIONS) as unfinished:
+        unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
 def save_image(image: torch.Tensor, path: Path) -> None:
     """Writes (H, W, 3) in [0, 1] as an 8-bit PNG; a broken-off call leaves no half a file under that name."""
     pixels = (image.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu().numpy()
-    unfinished = path.with_suffix(".part")
-    Image.fromarray(pixels).save(unfinished, format="PNG")
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        Image.fromarray(pixels).save(unfinished, format="PNG")

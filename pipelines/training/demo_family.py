@@ -14,7 +14,6 @@ from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
-from ..diffusion.encode_prompt import TRIGGER
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
 from . import train_flow, train_vae
@@ -22,7 +21,7 @@ from .dataset import CaptionedBundle, read_dataset, write_dataset
 from .demo_models import TILE, new_clip, new_t5, new_tokenizers, new_transformer, new_vae
 from .loop import LOG
 from .loss_curve import draw_loss_curve
-from .train_flow import TextAndFlow, encode_bundles
+from .train_flow import TextAndFlow, encode_bundles, training_texts
 
 VAE_BUNDLES = 1500
 
@@ -54,7 +53,7 @@ def train_demo(
     write_dataset(work / "dataset", options.bundles, TILE, options.seed, watch("bundle"))
     bundles = read_dataset(work / "dataset")
     vae = _autoencoder(work / "vae", bundles[:VAE_BUNDLES], options, watch("autoencoder step"))
-    tokenizers = new_tokenizers([f"{TRIGGER} {bundle.caption}" for bundle in bundles])
+    tokenizers = new_tokenizers(training_texts(bundles))
     torch.manual_seed(options.seed + 1)
     model = TextAndFlow(new_transformer(), new_clip(tokenizers[0]), new_t5(tokenizers[1]))
     data = encode_bundles(bundles, vae, *tokenizers, work / "latents.npy", watch("encoded bundle"))

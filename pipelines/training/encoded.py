@@ -19,6 +19,7 @@ from ..errors import Bundle3DError
 from ..progress import Progress, silent
 from .control_pictures import coarseness_of, control_picture
 from .dataset import CaptionedBundle
+from .whole_file import whole_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -144,7 +145,6 @@ def _kept(cache: Path, kind: str, key: tuple[str, ...], make: Callable[[], Tenso
     """The file of what ``make`` makes, which is made where it is not there yet."""
     path = cache / f"{kind}-{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.safetensors"
     if not path.is_file():
-        unfinished = path.with_suffix(".part")
-        save_file(make(), str(unfinished))
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            save_file(make(), str(unfinished))
     return path

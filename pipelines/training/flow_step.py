@@ -29,6 +29,19 @@ class FlowStep:
         return (velocity.float() - self.target).square().mean()
 
 
+def add_noise(
+    clean: torch.Tensor, shift: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents (B, tokens, channels) with noise, its levels (B,), and the velocity from picture to noise.
+
+    The levels are logit-normal, then shifted by ``shift`` toward noise.
+    """
+    noise = torch.randn(clean.shape, generator=generator)
+    sigma = shifted(torch.randn(len(clean), generator=generator).sigmoid(), shift)
+    level = sigma[:, None, None]
+    return (1 - level) * clean + level * noise, sigma, noise - clean
+
+
 def flow_step(
     data: EncodedDataset,
     transformer: Any,
@@ -39,18 +52,16 @@ def flow_step(
     dtype: torch.dtype,
     generator: torch.Generator,
 ) -> FlowStep:
-    """A random batch at random noise levels: logit-normal, then shifted by ``shift`` toward noise.
+    """A random batch at random noise levels (``add_noise``).
 
     Everything is drawn from ``generator`` on the CPU, so that every device is given the same.
     """
     picked = torch.randint(len(data.bundles), (batch,), generator=generator).tolist()
     clean = data.latents(picked)
-    noise = torch.randn(clean.shape, generator=generator)
-    sigma = shifted(torch.randn(batch, generator=generator).sigmoid(), shift)
-    level = sigma[:, None, None]
+    noised, sigma, target = add_noise(clean, shift, generator)
     text, pooled = data.texts(picked)
     inputs: dict[str, Any] = {
-        "hidden_states": ((1 - level) * clean + level * noise).to(device, dtype),
+        "hidden_states": noised.to(device, dtype),
         "encoder_hidden_states": text.to(device, dtype),
         "pooled_projections": pooled.to(device, dtype),
         "timestep": sigma.to(device, dtype),
@@ -59,4 +70,4 @@ def flow_step(
     }
     if transformer.config.guidance_embeds:
         inputs["guidance"] = torch.full((batch,), guidance, device=device)
-    return FlowStep(picked, inputs, (noise - clean).to(device))
+    return FlowStep(picked, inputs, target.to(device))

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
+from .whole_file import whole_file
 
 STATE = "state.pt"
 LOG = "log.jsonl"
@@ -121,9 +122,8 @@ def _save(
 ) -> None:
     trained = {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
     state = {"step": step, "weights": trained, "optimizer": optimizer.state_dict(), "average": average.weights}
-    unfinished = path.with_suffix(".part")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        torch.save(state, unfinished)
 
 
 def _resume(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> int:

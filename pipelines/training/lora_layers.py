@@ -17,6 +17,7 @@ from torch import nn
 
 from ..errors import Bundle3DError
 from .masters import with_masters
+from .whole_file import whole_file
 
 ADAPTER = "trained"
 BLOCKS, ATTENTION = "blocks", "attention"
@@ -88,9 +89,8 @@ def save_lora(transformer: nn.Module, path: Path, dtype: torch.dtype, about: dic
         state[f"{prefix}.lora_A.weight"] = layer.lora_A[ADAPTER].weight.detach().to("cpu", dtype).contiguous()
         state[f"{prefix}.lora_B.weight"] = layer.lora_B[ADAPTER].weight.detach().to("cpu", dtype).contiguous()
         state[f"{prefix}.alpha"] = torch.tensor(float(layer.lora_alpha[ADAPTER]))
-    unfinished = path.with_suffix(".part")
-    save_file(state, str(unfinished), metadata={"format": "pt", **(about or {})})
-    unfinished.replace(path)
+    with whole_file(path) as unfinished:
+        save_file(state, str(unfinished), metadata={"format": "pt", **(about or {})})
 
 
 def _lora_layers(transformer: nn.Module) -> list[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from torch import nn
 from ..diffusion.loading.casting import CastingLayer
 from ..errors import Bundle3DError
 from .masters import with_masters
+from .whole_file import whole_file
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 SHARE = 4  # the published network has a quarter of FLUX's blocks, rounded up: 5 of 19 and 10 of 38
@@ -81,9 +82,8 @@ def save_controlnet(network: Any, folder: Path, dtype: torch.dtype, modes: Mappi
     network.save_config(folder)
     state = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in network.state_dict().items()}
     metadata = {"format": "pt"} if modes is None else {"format": "pt", "modes": json.dumps(dict(modes))}
-    unfinished = folder / f"{WEIGHTS}.part"
-    save_file(state, str(unfinished), metadata=metadata)
-    unfinished.replace(folder / WEIGHTS)
+    with whole_file(folder / WEIGHTS) as unfinished:
+        save_file(state, str(unfinished), metadata=metadata)
 
 
 def _blocks(kind: str, wanted: int | None, there: int) -> int:

@@ -20,7 +20,7 @@ from ..rendering.render_views import render_views
 from ..views.bundle import join_bundle
 from ..views.rig import Rig, named_rig
 from ..views.view_set import ViewSet
-from .dataset import CAPTIONS, save_image
+from .dataset import save_image, write_captions
 from .mesh_captions import caption_of, read_captions_file
 
 SETTINGS = "render.json"
@@ -109,9 +109,7 @@ def render_folder(
             f"Expected meshes that can be rendered in {meshes}, but none of {len(files)} can; the first: "
             f"{next(iter(refused.values()))}"
         )
-    unfinished = dataset / f"{CAPTIONS}.part"
-    unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-    unfinished.replace(dataset / CAPTIONS)
+    write_captions(dataset, lines)
     return RenderedFolder(rendered, kept, refused)
 
 

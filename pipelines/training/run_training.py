@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..checkpoints.demo_folder import DEMO_FOLDER
 from ..checkpoints.machine import this_machine
 from ..checkpoints.report import size_text
 from ..comfyui_folder import find_comfyui
@@ -14,7 +15,7 @@ from ..diffusion.encode_prompt import LONGEST_PROMPT
 from ..diffusion.loading.lora import apply_loras, load_lora
 from ..diffusion.models import BundleModels
 from ..errors import Bundle3DError
-from .base import DEMO_BASE, BaseFiles, native_tile, open_base
+from .base import BaseFiles, native_tile, open_base
 from .control_pictures import PUBLISHED_MODES
 from .dataset import CAPTIONS, CaptionedBundle, read_dataset
 from .encoded import EncodedDataset, encode_dataset
@@ -156,7 +157,7 @@ def _memory_line(plan: MemoryPlan, device: torch.device) -> str:
 
 
 def _base_files(options: argparse.Namespace) -> BaseFiles:
-    base = getattr(options, "base", DEMO_BASE)
+    base = getattr(options, "base", DEMO_FOLDER)
     clip_tokenizer = t5_tokenizer = None
     if base.is_file():
         if hasattr(options, "tokenizers"):
@@ -178,7 +179,7 @@ def _bundles(options: argparse.Namespace) -> list[CaptionedBundle]:
 
 
 def _render(options: argparse.Namespace, meshes: Path, out: Path) -> None:
-    base = getattr(options, "base", DEMO_BASE)
+    base = getattr(options, "base", DEMO_FOLDER)
     if not hasattr(options, "tile") and not base.exists():
         raise Bundle3DError(
             f"Expected a base that says the size of its bundles, but there is none at {base}; set --tile."

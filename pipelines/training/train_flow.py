@@ -15,13 +15,15 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
 from transformers import CLIPTextModel, PreTrainedTokenizerBase, T5EncoderModel
 
-from ..diffusion.encode_prompt import TRIGGER
-from ..diffusion.latents import image_ids, pack
+from ..diffusion.encode_prompt import TRIGGER, reference_prompt
+from ..diffusion.latents import image_ids, pack, text_ids
 from ..progress import Progress, silent
 from .dataset import CaptionedBundle
+from .flow_step import add_noise
 from .loop import LoopOptions, train
 from .plain_attention import PlainAttention
 from .train_vae import encode
+from .whole_file import whole_file
 
 BATCH = 16
 ENCODED_AT_ONCE = 8
@@ -50,7 +52,7 @@ class TextAndFlow(torch.nn.Module):
             pooled_projections=self.text_encoder(clip).pooler_output,
             timestep=sigma,
             img_ids=ids,
-            txt_ids=torch.zeros(text.shape[1], 3),
+            txt_ids=text_ids(text.shape[1]),
             guidance=torch.full_like(sigma, GUIDANCE),
             return_dict=False,
         )[0]
@@ -65,6 +67,11 @@ class EncodedBundles:
     ids: torch.Tensor
     clip: torch.Tensor
     t5: torch.Tensor
+
+
+def training_texts(bundles: Sequence[CaptionedBundle]) -> list[str]:
+    """What T5 reads for ``bundles``."""
+    return [reference_prompt(bundle.caption)[1] for bundle in bundles]
 
 
 def encode_bundles(
@@ -86,10 +93,11 @@ def encode_bundles(
             rows.append(pack(latents).half())
             progress(start + len(images), len(bundles))
         packed = torch.cat(rows)
-        np.save(cache, packed.numpy())
+        with whole_file(cache) as unfinished, unfinished.open("wb") as file:
+            np.save(file, packed.numpy())
     height, width, _ = bundles[0].image().shape
     factor = 2 ** len(vae.config["block_out_channels"])
-    texts = [f"{TRIGGER} {bundle.caption}" for bundle in bundles]
+    texts = training_texts(bundles)
     clip = tokenizer(TRIGGER, padding="max_length", truncation=True, return_tensors="pt").input_ids
     t5 = tokenizer_2(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
     return EncodedBundles(packed, image_ids(height // factor, width // factor), clip, t5)
@@ -109,15 +117,10 @@ def train_flow(
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
         picked = torch.randint(len(data.latents), (BATCH,), generator=generator)
         clean = data.latents[picked].float()
-        noise = torch.randn(clean.shape, generator=generator)
-        sigma = torch.randn(BATCH, generator=generator).sigmoid()
-        sigma = SHIFT * sigma / (1.0 + (SHIFT - 1.0) * sigma)
-        level = sigma[:, None, None]
+        noised, sigma, target = add_noise(clean, SHIFT, generator)
         with torch.autocast("cpu", torch.bfloat16), PlainAttention():
-            velocity = model(
-                (1.0 - level) * clean + level * noise, data.ids, sigma, data.clip.expand(BATCH, -1), data.t5[picked]
-            )
-        return (velocity.float() - (noise - clean)).square().mean()
+            velocity = model(noised, data.ids, sigma, data.clip.expand(BATCH, -1), data.t5[picked])
+        return (velocity.float() - target).square().mean()
 
     average = train(model, loss, folder, options, seed, progress)
     model.load_state_dict(average, strict=False)

@@ -16,7 +16,6 @@ from bundle3d.pipelines.comfyui_folder import find_comfyui
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.runner.run import run_workflow
 from bundle3d.pipelines.runner.server import ComfyServer
-from bundle3d.tests.support.tiny_flux import tiny_pipeline
 
 
 def missing(reason: str) -> None:
@@ -36,6 +35,8 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
         folder = find_comfyui()
     except Bundle3DError as error:
         missing(str(error))
+    from bundle3d.tests.support.tiny_flux import tiny_pipeline  # takes seconds, which other tests need not wait for
+
     diffusers = tmp_path_factory.mktemp("diffusers")
     tiny_pipeline().save_pretrained(diffusers / "tiny")
     with ComfyServer(folder, only_this_pack=True, diffusers=diffusers) as server:

@@ -11,7 +11,7 @@ import torch
 from ...errors import Bundle3DError
 from .assemble import fill, without_memory
 from .configurations import CONTROLNET_UNION, rotary_axes
-from .source import component_config, read_folder_state, read_part, wrong_kind
+from .source import read_component, wrong_kind
 from .transformer import NEEDED, block_config
 
 if TYPE_CHECKING:
@@ -30,13 +30,9 @@ def load_controlnet(path: Path, dtype: torch.dtype | None = None) -> FluxControl
     from diffusers import FluxControlNetModel
 
     path = Path(path)
-    if path.is_dir():
-        settings: dict[str, Any] | None = component_config(path, "FluxControlNetModel")
-        state, file = read_folder_state(path)
-    else:
-        settings, state, file = None, read_part(path, ()), path
-        if not (NEEDED | {"controlnet_x_embedder.weight"}) <= state.keys():
-            raise wrong_kind(path, WHAT, ADVICE)
+    settings, state, file = read_component(path, ("FluxControlNetModel",), ())
+    if settings is None and not (NEEDED | {"controlnet_x_embedder.weight"}) <= state.keys():
+        raise wrong_kind(path, WHAT, ADVICE)
     if any(name.startswith("input_hint_block.") for name in state):
         raise Bundle3DError(
             f"Expected a FLUX ControlNet that reads latents, but '{path.name}' reads pixels (XLabs'); {ADVICE}."

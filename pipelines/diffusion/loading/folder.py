@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ...errors import Bundle3DError
+from ..holder import Holder
+from ..models import BundleModels, check_models
 from .source import read_json
 from .text_encoders import load_clip, load_clip_tokenizer, load_t5, load_t5_tokenizer
 from .transformer import load_transformer
@@ -32,6 +35,25 @@ class Components:
     text_encoder_2: T5EncoderModel
     tokenizer_2: PreTrainedTokenizerBase
     scheduler: dict[str, Any]
+
+    def held(
+        self,
+        network: Callable[[Any], Holder],
+        vae: Callable[[Any], Holder],
+        text_encoder: Callable[[Any], Holder],
+    ) -> BundleModels:
+        """The components in holders that are made for each kind. Raises Bundle3DError where they do not fit."""
+        models = BundleModels(
+            transformer=network(self.transformer),
+            vae=vae(self.vae),
+            text_encoder=text_encoder(self.text_encoder),
+            tokenizer=self.tokenizer,
+            text_encoder_2=text_encoder(self.text_encoder_2),
+            tokenizer_2=self.tokenizer_2,
+            shift=self.scheduler.get("shift", BundleModels.shift),
+        )
+        check_models(models)
+        return models
 
 
 def load_folder(path: Path, dtype: torch.dtype | None = None) -> Components:

@@ -12,7 +12,7 @@ import torch
 
 from .assemble import fill, without_memory
 from .configurations import SIGLIP_HEAD_WIDTH, SIGLIP_SO400M
-from .source import component_config, read_folder_state, read_part, wrong_kind
+from .source import read_component, wrong_kind
 from .text_encoders import with_prefix_of
 from .transformer import count_blocks
 
@@ -47,11 +47,7 @@ def load_embedder(path: Path, dtype: torch.dtype | None = None) -> ReduxImageEnc
     from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 
     path = Path(path)
-    if path.is_dir():
-        component_config(path, "ReduxImageEncoder")
-        state, file = read_folder_state(path)
-    else:
-        state, file = read_part(path, ()), path
+    _, state, file = read_component(path, ("ReduxImageEncoder",), ())
     if not {"redux_up.weight", "redux_down.weight"} <= state.keys():
         raise wrong_kind(path, REDUX, REDUX_ADVICE, state)
     model = without_memory(lambda: ReduxImageEncoder(**redux_config(state)), file, REDUX)
@@ -68,11 +64,10 @@ def load_image_encoder(path: Path, dtype: torch.dtype | None = None) -> SiglipVi
     from transformers import SiglipVisionConfig, SiglipVisionModel
 
     path = Path(path)
-    if path.is_dir():
-        settings: dict[str, Any] | None = component_config(path, "SiglipVisionModel") | {"vision_use_head": False}
-        state, file = read_folder_state(path)
+    settings, state, file = read_component(path, ("SiglipVisionModel",), ())
+    if settings is not None:
+        settings = settings | {"vision_use_head": False}
     else:
-        settings, state, file = None, read_part(path, ()), path
         patches = state.get("vision_model.embeddings.patch_embedding.weight")
         # CLIP's encoders have a class token, and SigLIP 2's flexible ones read patches as vectors.
         if patches is None or patches.ndim != 4 or "vision_model.embeddings.class_embedding" in state:

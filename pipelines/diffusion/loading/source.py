@@ -37,6 +37,18 @@ def read_part(path: Path, prefixes: Sequence[str]) -> dict[str, torch.Tensor]:
     return state
 
 
+def read_component(
+    path: Path, class_names: Sequence[str], prefixes: Sequence[str]
+) -> tuple[dict[str, Any] | None, dict[str, torch.Tensor], Path]:
+    """Settings, tensors and the file that stands for them, of a component's folder or of a file.
+
+    A file has no settings, and its tensors are those of ``read_part``; a folder must be of one of these classes.
+    """
+    if path.is_dir():
+        return component_config(path, *class_names), *read_folder_state(path)
+    return None, read_part(path, prefixes), path
+
+
 def wrong_kind(path: Path, wanted: str, advice: str, names: Iterable[str] | None = None) -> Bundle3DError:
     """The refusal of a file, with tensors of these names, that holds another model than was asked for."""
     found = what_is_it(read_header(path) if names is None else names)

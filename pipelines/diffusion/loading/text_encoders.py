@@ -12,7 +12,7 @@ import torch
 from ...errors import Bundle3DError
 from .assemble import expected_shapes, fill, without_memory
 from .configurations import CLIP_HEAD_WIDTH, CLIP_L, T5_XXL
-from .source import component_config, read_folder_state, read_part, wrong_kind
+from .source import read_component, wrong_kind
 from .transformer import count_blocks
 
 if TYPE_CHECKING:
@@ -61,13 +61,9 @@ def load_clip(path: Path, dtype: torch.dtype | None = None) -> CLIPTextModel:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     path = Path(path)
-    if path.is_dir():
-        settings: dict[str, Any] | None = component_config(path, "CLIPTextModel", "CLIPTextModelWithProjection")
-        state, file = read_folder_state(path)
-    else:
-        settings, state, file = None, read_part(path, CLIP_PREFIXES), path
-        if "text_model.embeddings.token_embedding.weight" not in state:
-            raise wrong_kind(path, CLIP, CLIP_ADVICE)
+    settings, state, file = read_component(path, ("CLIPTextModel", "CLIPTextModelWithProjection"), CLIP_PREFIXES)
+    if settings is None and "text_model.embeddings.token_embedding.weight" not in state:
+        raise wrong_kind(path, CLIP, CLIP_ADVICE)
     model = without_memory(lambda: CLIPTextModel(CLIPTextConfig.from_dict(settings or clip_config(state))), file, CLIP)
     state = {
         name: tensor
@@ -82,13 +78,9 @@ def load_t5(path: Path, dtype: torch.dtype | None = None) -> T5EncoderModel:
     from transformers import T5Config, T5EncoderModel
 
     path = Path(path)
-    if path.is_dir():
-        settings: dict[str, Any] | None = component_config(path, "T5EncoderModel", "T5ForConditionalGeneration")
-        state, file = read_folder_state(path)
-    else:
-        settings, state, file = None, read_part(path, T5_PREFIXES), path
-        if "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight" not in state:
-            raise wrong_kind(path, T5, T5_ADVICE)
+    settings, state, file = read_component(path, ("T5EncoderModel", "T5ForConditionalGeneration"), T5_PREFIXES)
+    if settings is None and "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight" not in state:
+        raise wrong_kind(path, T5, T5_ADVICE)
     model = without_memory(lambda: T5EncoderModel(T5Config.from_dict(settings or t5_config(state))), file, T5)
     model.set_input_embeddings(model.shared)  # one tensor under two names
     words = state.get("shared.weight", state.get("encoder.embed_tokens.weight"))

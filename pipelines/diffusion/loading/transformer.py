@@ -11,7 +11,7 @@ import torch
 from ...errors import Bundle3DError
 from .assemble import fill, without_memory
 from .configurations import FLUX_DEV, rotary_axes
-from .source import component_config, read_folder_state, read_part, wrong_kind
+from .source import read_component, wrong_kind
 from .transformer_keys import is_original, to_diffusers
 
 if TYPE_CHECKING:
@@ -34,11 +34,9 @@ def load_transformer(path: Path, dtype: torch.dtype | None = None) -> FluxTransf
     from diffusers import FluxTransformer2DModel
 
     path = Path(path)
-    if path.is_dir():
-        settings: dict[str, Any] | None = component_config(path, "FluxTransformer2DModel")
-        state, file = read_folder_state(path)
-    else:
-        settings, state, file = None, _renamed(read_part(path, PREFIXES)), path
+    settings, state, file = read_component(path, ("FluxTransformer2DModel",), PREFIXES)
+    if settings is None:
+        state = _renamed(state)
         if NEEDED - state.keys() or "controlnet_x_embedder.weight" in state:
             raise wrong_kind(path, WHAT, ADVICE)
     model = without_memory(

@@ -12,7 +12,7 @@ import torch
 from ...errors import Bundle3DError
 from .assemble import fill, without_memory
 from .configurations import FLUX_VAE
-from .source import component_config, read_folder_state, read_part, wrong_kind
+from .source import read_component, wrong_kind
 from .transformer import count_blocks
 
 if TYPE_CHECKING:
@@ -44,11 +44,9 @@ def load_vae(path: Path, dtype: torch.dtype | None = None) -> AutoencoderKL:
     from diffusers import AutoencoderKL
 
     path = Path(path)
-    if path.is_dir():
-        settings: dict[str, Any] | None = component_config(path, "AutoencoderKL")
-        state, file = read_folder_state(path)
-    else:
-        settings, state, file = None, to_diffusers(read_part(path, PREFIXES)), path
+    settings, state, file = read_component(path, ("AutoencoderKL",), PREFIXES)
+    if settings is None:
+        state = to_diffusers(state)
         if not {"encoder.conv_in.weight", "decoder.conv_in.weight"} <= state.keys():
             raise wrong_kind(path, WHAT, ADVICE)
     model = without_memory(lambda: AutoencoderKL.from_config(settings or vae_config(state)), file, WHAT)
