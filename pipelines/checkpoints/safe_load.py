@@ -89,6 +89,21 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     return infos
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The texts that a safetensors file says beside its tensors; none where it has none or is pickled.
+
+    Raises Bundle3DError as ``read_state_dict`` does.
+    """
+    path = Path(path)
+    _check(path)
+    if path.suffix.lower() in PICKLED:
+        return {}
+    texts = _safetensors_header(path)[0].get("__metadata__", {})
+    if not isinstance(texts, dict):
+        raise _damaged(path, "its metadata is not a table")
+    return {str(name): str(text) for name, text in texts.items()}
+
+
 def _check_extent(path: Path, spans: list[list[int]], data_bytes: int) -> None:
     """Tensors must follow each other without gaps, to the last byte."""
     end = 0

@@ -1,0 +1,54 @@
+"""Views of an object as the input of the model.
+
+Source: specs/kiss3dgen.md sections 5.3, 5.4 and 5.10.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from ..errors import Bundle3DError
+from ..views.rig import Rig
+from ..views.view_set import ViewSet
+from .cameras import camera_vectors
+from .config import LrmConfig
+
+
+def model_input(views: ViewSet, config: LrmConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images (1, V, 3, S, S) and cameras (1, V, 16) of ``views`` for ``LargeReconstructionModel.planes``.
+
+    Colours outside the mask become white. Every camera is given the distance that the model knows: its reconstruction
+    then is in the model's own units, in which that distance would show the views as they are. Angles and field of view
+    are the rig's, in any order of views. Raises Bundle3DError as ``image_input`` does, and for an empty mask.
+    """
+    views.require_object()
+    # The colours already lie on white: mixing again by a soft mask would lighten the rim.
+    on_white = torch.where(views.mask[..., None] > 0.0, views.rgb, 1.0)
+    return image_input(on_white, views.rig, config)
+
+
+def image_input(images: torch.Tensor, rig: Rig, config: LrmConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same from ``images`` (V, H, W, 3), sRGB in [0, 1] on white, seen by ``rig``.
+
+    Raises Bundle3DError for images that are not square or not as many as cameras, and for orthographic cameras.
+    """
+    if images.ndim != 4 or images.shape[-1] != 3 or images.shape[1] != images.shape[2]:
+        raise Bundle3DError(
+            f"Expected square RGB views of shape (V, H, H, 3), but got {tuple(images.shape)}; pad them with white to "
+            "squares."
+        )
+    if len(images) != len(rig):
+        raise Bundle3DError(
+            f"Expected one view for each of the {len(rig)} cameras of the rig '{rig.name}', but got {len(images)}; "
+            "choose the rig that the views were made with."
+        )
+    resized = functional.interpolate(
+        images.float().permute(0, 3, 1, 2),
+        size=(config.image_size, config.image_size),
+        mode="bicubic",
+        antialias=True,
+        align_corners=False,
+    )
+    cameras = camera_vectors(rig.at_distance(config.camera_distance)).to(images.device)
+    return resized.clamp(0.0, 1.0)[None], cameras[None]
