@@ -17,7 +17,7 @@ ROWS = (
     ("texturing", "volumes"),
     ("metrics", "checkpoints"),
     ("diffusion",),
-    ("bundle", "lrm", "isomer", "pixal3d", "photo3d", "editing", "latents25d", "selfi", "evoscene"),
+    ("bundle", "lrm", "isomer", "photo", "pixal3d", "photo3d", "editing", "latents25d", "selfi", "evoscene"),
     ("training",),
     ("runner",),
 )

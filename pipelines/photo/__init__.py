@@ -1,0 +1,1 @@
+"""Photos made ready for image to 3D: read, cut out, framed, described."""

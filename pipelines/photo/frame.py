@@ -1,0 +1,124 @@
+"""The object in the middle of a square, as multi-view models want it. Source: specs/kiss3dgen.md 3.1 and B3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from ..errors import Bundle3DError
+
+RATIO = 0.85  # of the square's side that the object's longer side takes
+SMALLEST = 16  # pixels
+LARGEST = 8192  # pixels
+BACKGROUNDS = {"white": 1.0, "grey": 127.0 / 255.0, "black": 0.0}
+OBJECTS = ("automatic", "largest", "all")
+FRAMINGS = ("object", "reference")
+VISIBLE = 0.1  # the least alpha that counts for the box: mattes have a faint haze
+APART = 0.03  # of the image's diagonal: pieces nearer to each other are one object
+SPECK = 0.01  # of the largest piece's area: what is smaller is no object
+
+
+@dataclass(frozen=True)
+class Framed:
+    """``rgb`` (S, S, 3) on the background and ``alpha`` (S, S), float in [0, 1]; ``square``, left, top and side of the
+    square in pixels of the photo, which it may overhang; ``notes``, sentences on what was chosen.
+    """
+
+    rgb: torch.Tensor
+    alpha: torch.Tensor
+    square: tuple[int, int, int]
+    notes: tuple[str, ...] = ()
+
+
+def frame_object(
+    rgb: torch.Tensor,
+    alpha: torch.Tensor,
+    size: int = 0,
+    ratio: float = RATIO,
+    background: str = "white",
+    objects: str = "automatic",
+    framing: str = "object",
+) -> Framed:
+    """The object cut to its box and centred in a square of ``size`` pixels; 0 keeps the photo's own resolution.
+
+    rgb (H, W, 3) and alpha (H, W) in [0, 1]. ``objects``: automatic keeps the largest where several stand clearly
+    apart, largest the largest connected piece, all everything. ``framing`` reference frames the whole photo without its
+    last row and column, as the reference does, for its box takes the background in. Raises Bundle3DError for an empty
+    alpha and values out of range.
+    """
+    _check(size, ratio, background, objects, framing)
+    notes: list[str] = []
+    height, width = alpha.shape
+    if framing == "reference":
+        left, top, right, bottom = 0, 0, width - 1, height - 1
+    else:
+        alpha = alpha * _kept(alpha, objects, notes).to(alpha)
+        left, top, right, bottom = _box(alpha)
+        if left == 0 or top == 0 or right == width or bottom == height:
+            notes.append("The object touches the edge of the photo; what lies beyond is missing.")
+    side = max(1, int(max(right - left, bottom - top) / ratio))
+    x, y = left - (side - (right - left)) // 2, top - (side - (bottom - top)) // 2
+    weighted = torch.cat([rgb * alpha[..., None], alpha[..., None]], dim=-1)
+    square = torch.zeros(side, side, 4, dtype=rgb.dtype, device=rgb.device)
+    square[top - y : bottom - y, left - x : right - x] = weighted[top:bottom, left:right]
+    square = _resized(square, size or max(SMALLEST, side))
+    share = square[..., 3]
+    on_background = square[..., :3] + (1.0 - share[..., None]) * BACKGROUNDS[background]
+    return Framed(on_background.clamp(0.0, 1.0), share, (x, y, side), tuple(notes))
+
+
+def _check(size: int, ratio: float, background: str, objects: str, framing: str) -> None:
+    if size and not SMALLEST <= size <= LARGEST:
+        raise Bundle3DError(f"Expected a size of {SMALLEST} to {LARGEST} pixels, but got {size}; choose 512.")
+    if not 0.1 <= ratio <= 1.0:
+        raise Bundle3DError(f"Expected a ratio of 0.1 to 1, but got {ratio:g}; choose {RATIO}.")
+    for value, known in ((background, tuple(BACKGROUNDS)), (objects, OBJECTS), (framing, FRAMINGS)):
+        if value not in known:
+            raise Bundle3DError(f"Expected one of {', '.join(known)}, but got {value!r}; choose one of these.")
+
+
+def _box(alpha: torch.Tensor) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is visible, right and bottom exclusive."""
+    visible = alpha >= VISIBLE
+    rows, columns = visible.any(dim=1).nonzero(), visible.any(dim=0).nonzero()
+    if not len(rows):
+        raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the photo first.")
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _kept(alpha: torch.Tensor, objects: str, notes: list[str]) -> torch.Tensor:
+    """(H, W) bool: which pixels belong to what is kept; each pixel goes with the piece that is nearest to it."""
+    solid = (alpha > 0.5).cpu().numpy()
+    everything = torch.ones(alpha.shape, dtype=torch.bool, device=alpha.device)
+    if objects == "all" or not solid.any():
+        return everything
+    pieces, count = ndimage.label(solid, structure=np.ones((3, 3), dtype=int))
+    if count == 1:
+        return everything
+    distance, nearest = ndimage.distance_transform_edt(~solid, return_indices=True)
+    if objects == "automatic":
+        gap = APART * float(np.hypot(*alpha.shape))
+        groups, _ = ndimage.label(distance <= gap / 2, structure=np.ones((3, 3), dtype=int))
+        pieces = np.where(solid, groups, 0)
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0
+    largest = int(areas.argmax())
+    several = int((areas >= SPECK * areas[largest]).sum())
+    if several > 1:
+        notes.append(
+            f"Of {several} objects the largest is kept, {areas[largest] / areas.sum():.0%} of them all; choose all to "
+            "keep the others."
+        )
+    return torch.from_numpy(pieces[nearest[0], nearest[1]] == largest).to(alpha.device)
+
+
+def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
+    """(size, size, C) of a square image (S, S, C)."""
+    if len(image) == size:
+        return image
+    planes = image.permute(2, 0, 1)[None]
+    planes = torch.nn.functional.interpolate(planes, size=(size, size), mode="bicubic", antialias=True)
+    return planes[0].permute(1, 2, 0).clamp(0.0, 1.0).contiguous()
