@@ -24,22 +24,35 @@ def encode_image(vae: Holder, image: torch.Tensor, generator: torch.Generator) -
     A sample of the encoder's distribution, shifted and scaled by the VAE's own constants. Its noise comes from
     ``generator``, a CPU generator, so that every device draws the same. Float32, on the CPU.
     """
-    pixels = (image.movedim(-1, 0)[None] * 2 - 1).to(vae.compute_device, vae.compute_dtype)
-    moments = _within_memory(vae, image.shape[0] * image.shape[1], lambda module: module.encode(pixels).latent_dist)
-    mean, deviation = moments.mean.float().cpu(), moments.std.float().cpu()
+    mean, deviation = encode_pixels(vae, image.movedim(-1, 0)[None] * 2 - 1)
     latents = mean + deviation * torch.randn(mean.shape, generator=generator)
     config = vae.module.config
     return (latents - (config.shift_factor or 0.0)) * config.scaling_factor
 
 
+def encode_pixels(vae: Holder, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (B, C, H/8, W/8) of the encoder's distribution for pixels (B, 3, H, W), around -1 to 1.
+
+    Neither shifted nor scaled; float32, on the CPU.
+    """
+    pixels = pixels.to(vae.compute_device, vae.compute_dtype)
+    moments = _within_memory(vae, pixels.shape[-2] * pixels.shape[-1], lambda m: m.encode(pixels).latent_dist)
+    return moments.mean.float().cpu(), moments.std.float().cpu()
+
+
 def decode_latents(vae: Holder, latents: torch.Tensor) -> torch.Tensor:
     """The (H, W, 3) float32 picture in [0, 1], on the CPU, that (1, C, H/8, W/8) latents stand for."""
+    return (decode_pixels(vae, latents)[0].movedim(0, -1) / 2 + 0.5).clamp(0, 1)
+
+
+def decode_pixels(vae: Holder, latents: torch.Tensor) -> torch.Tensor:
+    """Pixels (B, 3, H, W), around -1 to 1 and not clamped, of latents (B, C, H/8, W/8); float32, on the CPU."""
     config = vae.module.config
     unscaled = latents / config.scaling_factor + (config.shift_factor or 0.0)
     unscaled = unscaled.to(vae.compute_device, vae.compute_dtype)
     pixels = latents.shape[-2] * latents.shape[-1] * spatial_factor(vae) ** 2
-    decoded = _within_memory(vae, pixels, lambda module: module.decode(unscaled).sample)
-    return (decoded[0].float().cpu().movedim(0, -1) / 2 + 0.5).clamp(0, 1)
+    decoded: torch.Tensor = _within_memory(vae, pixels, lambda module: module.decode(unscaled).sample)
+    return decoded.float().cpu()
 
 
 def spatial_factor(vae: Holder) -> int:
