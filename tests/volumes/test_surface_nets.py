@@ -5,35 +5,9 @@ import math
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.volumes.dual_cases import EDGE_CORNERS, dual_cases
 from bundle3d.pipelines.volumes.surface_nets import surface_nets
-
-
-def volume(mesh: Mesh) -> float:
-    a, b, c = (mesh.vertices[mesh.faces[:, i]].double() for i in range(3))
-    return float((torch.linalg.cross(a, b) * c).sum() / 6.0)
-
-
-def assert_closed_manifold(mesh: Mesh) -> None:
-    """Every directed edge once with its opposite, and one ring of faces around every vertex."""
-    f = mesh.faces
-    directed = torch.cat((f[:, [0, 1]], f[:, [1, 2]], f[:, [2, 0]]))
-    key = directed[:, 0] * mesh.vertices.shape[0] + directed[:, 1]
-    back = directed[:, 1] * mesh.vertices.shape[0] + directed[:, 0]
-    assert torch.unique(key).shape == key.shape
-    assert torch.equal(key.sort().values, back.sort().values)
-    following: dict[tuple[int, int], int] = {}
-    for a, b, c in f.tolist():
-        following.update({(a, b): c, (b, c): a, (c, a): b})
-    degree = torch.bincount(f.reshape(-1), minlength=mesh.vertices.shape[0]).tolist()
-    starts = {edge[0]: edge[1] for edge in following}
-    assert sorted(starts) == list(range(mesh.vertices.shape[0]))
-    for vertex, start in starts.items():
-        length, at = 1, following[vertex, start]
-        while at != start:
-            length, at = length + 1, following[vertex, at]
-        assert length == degree[vertex]
+from bundle3d.tests.volumes.fields import assert_closed_manifold, signed_volume
 
 
 def grid(size: int) -> torch.Tensor:
@@ -44,9 +18,9 @@ def grid(size: int) -> torch.Tensor:
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_a_sphere_has_its_volume_and_faces_outward(backend: str) -> None:
     mesh = surface_nets(0.8 - grid(65).norm(dim=-1), (-1.0,) * 3, 2.0 / 64, backend)
-    assert volume(mesh) == pytest.approx(4.0 / 3.0 * math.pi * 0.8**3, rel=3e-3)
+    assert signed_volume(mesh.vertices, mesh.faces) == pytest.approx(4.0 / 3.0 * math.pi * 0.8**3, rel=3e-3)
     assert (mesh.vertices.norm(dim=1) - 0.8).abs().max() < 1e-3
-    assert_closed_manifold(mesh)
+    assert_closed_manifold(mesh.vertices.shape[0], mesh.faces)
 
 
 def test_an_ellipsoid_off_centre_sits_where_it_should() -> None:
@@ -63,7 +37,7 @@ def test_noise_with_every_ambiguity_is_still_a_closed_manifold(seed: int) -> Non
     field = torch.nn.functional.pad(noise, (1,) * 6, value=-1.0)
     mesh = surface_nets(field)
     assert mesh.faces.shape[0] > 5000
-    assert_closed_manifold(mesh)
+    assert_closed_manifold(mesh.vertices.shape[0], mesh.faces)
 
 
 def test_both_backends_agree_exactly() -> None:
@@ -78,7 +52,7 @@ def test_two_voxels_touching_in_an_edge_stay_apart() -> None:
     field[1, 1, 2] = field[2, 2, 2] = 1.0
     mesh = surface_nets(field)
     assert mesh.vertices.shape[0] == 16
-    assert_closed_manifold(mesh)
+    assert_closed_manifold(mesh.vertices.shape[0], mesh.faces)
 
 
 def test_a_field_of_one_sign_gives_an_empty_mesh_and_a_flat_one_is_refused() -> None:
