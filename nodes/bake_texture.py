@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.simplify import simplify
 from ..pipelines.progress import Progress, Stage
@@ -98,6 +99,7 @@ class Bundle3D_BakeTexture(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(
         cls,
         mesh: Any,

@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..pipelines.kernels import one_torch_thread
 from . import interop
 from .sockets import mesh_input, mesh_outputs
 
@@ -33,6 +34,7 @@ class Bundle3D_ConvertMesh(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(cls, mesh: Any) -> io.NodeOutput:
         meshes = interop.accept(mesh)
         return io.NodeOutput(*interop.emit(meshes), [interop.to_trimesh(item) for item in meshes])

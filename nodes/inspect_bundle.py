@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..pipelines.bundle.contact_sheet import contact_sheet
 from ..pipelines.bundle.inspect import inspect_bundle
 from ..pipelines.bundle.report import BundleReport
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.progress import Progress
 from ..pipelines.views.view_set import ViewSet
@@ -60,6 +61,7 @@ class Bundle3D_InspectBundle(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(cls, views: ViewBatch, mesh: Any = None) -> io.NodeOutput:
         pairs = paired(views.framed(), None if mesh is None else interop.accept(mesh), "views and meshes")
 

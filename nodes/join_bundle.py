@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.views.bundle import decode_normal_tiles, join_bundle
 from ..pipelines.views.rig import Rig
 from ..pipelines.views.view_set import ViewSet
@@ -49,6 +50,7 @@ class Bundle3D_JoinBundle(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(
         cls,
         rig: str,

@@ -8,6 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.read import read_mesh
 from . import interop
 from .sockets import mesh_outputs
@@ -77,6 +78,7 @@ class Bundle3D_LoadMesh(io.ComfyNode):
         return stamps
 
     @classmethod
+    @one_torch_thread()
     def execute(cls, model_file: str) -> io.NodeOutput:
         valid = cls.validate_inputs(model_file)
         if isinstance(valid, str):

@@ -66,6 +66,12 @@ def hold_network(module: Any) -> Holder:
     return Holder(module, device, model_management.unet_offload_device(), compute_dtype(module, device, FLOATS))
 
 
+def hold_whole_network(module: Any) -> Holder:
+    """A network with layers that do not cast: all of it becomes what it computes in, and is held as a network is."""
+    module = module.to(compute_dtype(module, model_management.get_torch_device(), FLOATS))
+    return hold_network(module)
+
+
 def hold_text_encoder(module: Any) -> Holder:
     """A text encoder, on the device that ComfyUI encodes text on."""
     device = model_management.text_encoder_device()

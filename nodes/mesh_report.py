@@ -7,6 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.normalise import normalise
 from ..pipelines.metrics.geometry import GeometryScores, compare_meshes
@@ -60,6 +61,7 @@ class Bundle3D_MeshReport(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(cls, mesh: Any, fit_boxes: bool, seed: int, reference: Any = None) -> io.NodeOutput:
         references = None if reference is None else interop.accept(reference)
 

@@ -10,6 +10,7 @@ import folder_paths
 
 from ..pipelines.checkpoints.demo_folder import DEMO_FOLDER
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.photo.caption import is_captioner
 
 NONE = "none"
 DEMO = "Bundle3D demo"
@@ -39,6 +40,12 @@ def files(kind: str) -> list[str]:
 def language_models() -> list[str]:
     """The transformers folders in models/LLM."""
     return _names(LANGUAGE_MODELS, SINGLE_MODEL)
+
+
+def captioners() -> list[str]:
+    """Those of them that are Florence-2."""
+    roots = _roots(LANGUAGE_MODELS)
+    return [name for name in language_models() if any(is_captioner(root / name) for root in roots)]
 
 
 def find(kind: str, name: str) -> Path:

@@ -9,6 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.normalise import normalise as normalise_mesh
 from ..pipelines.progress import Progress
@@ -90,6 +91,7 @@ class Bundle3D_RenderBundle(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(
         cls,
         mesh: Any,

@@ -10,6 +10,7 @@ import folder_paths
 from comfy_api.latest import Types, io
 
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.write import write_mesh
 from . import interop
 from .sockets import mesh_input
@@ -54,6 +55,7 @@ class Bundle3D_SaveMesh(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(cls, mesh: Any, file_format: str, filename_prefix: str) -> io.NodeOutput:
         meshes = interop.accept(mesh)
         folder, name, counter, subfolder = _destination(filename_prefix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.progress import Progress
 from ..pipelines.views.bundle import split_bundle
 from ..pipelines.views.normals import encode_normals
@@ -62,6 +63,7 @@ class Bundle3D_SplitBundle(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(
         cls,
         bundle: torch.Tensor,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.progress import Progress
 from ..pipelines.rendering.render_mesh import MODES
@@ -58,6 +59,7 @@ class Bundle3D_Turntable(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(cls, mesh: Any, frames: int, size: int, shading: str, elevation: float) -> io.NodeOutput:
         device = compute_device()
 

@@ -36,6 +36,9 @@ Result = TypeVar("Result")
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 _worker = threading.local()
+_torch_lock = threading.Lock()
+_torch_users = 0  # threads that are within one_torch_thread
+_torch_threads = 1  # what torch had before the first of them
 
 
 def kernel(function: Function) -> Function:
@@ -103,14 +106,29 @@ def one_torch_thread() -> Iterator[None]:
     """Keep torch's operations on the thread that calls them, and its own number of threads for afterwards.
 
     Torch's threads wait for each other in a loop, so that where cores are busy an operation takes many times longer
-    than alone (specs/kernels.md section 8), too long to be cancelled promptly.
+    than alone (specs/kernels.md section 8), too long to be cancelled promptly. May be nested, entered by several
+    threads at once, and used as a decorator. Operations on other devices are not affected.
     """
-    before = torch.get_num_threads()
+    global _torch_users, _torch_threads
+    if getattr(_worker, "one_torch_thread", False):
+        yield
+        return
+    with _torch_lock:
+        # Every thread has a number of its own; at its first question it takes over the one that any thread set last,
+        # which is ours while others are within.
+        before = torch.get_num_threads()
+        if not _torch_users:
+            _torch_threads = before
+        _torch_users += 1
+    _worker.one_torch_thread = True
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _worker.one_torch_thread = False
+        with _torch_lock:
+            _torch_users -= 1
+            torch.set_num_threads(_torch_threads)
 
 
 def lacks_float64(tensor: torch.Tensor) -> bool:

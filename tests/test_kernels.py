@@ -89,6 +89,48 @@ except ValueError:
     assert run_python(code).split() == ["1", "3"]
 
 
+def test_one_thread_may_be_asked_for_within_itself() -> None:
+    code = """
+import torch
+from bundle3d.pipelines.kernels import one_torch_thread
+torch.set_num_threads(3)
+with one_torch_thread():
+    with one_torch_thread():
+        print(torch.get_num_threads())
+    print(torch.get_num_threads())
+print(torch.get_num_threads())
+"""
+    assert run_python(code).split() == ["1", "1", "3"]
+
+
+def test_two_threads_at_once_leave_torch_as_it_was() -> None:
+    """The second has never used torch before, enters while the first is within, and leaves last."""
+    code = """
+import threading, torch
+from bundle3d.pipelines.kernels import one_torch_thread
+torch.set_num_threads(3)
+within, left = threading.Event(), threading.Event()
+def second():
+    with one_torch_thread():
+        within.set()
+        left.wait()
+        print(torch.get_num_threads())
+    print(torch.get_num_threads())
+other = threading.Thread(target=second)
+with one_torch_thread():
+    other.start()
+    within.wait()
+print(torch.get_num_threads())
+left.set()
+other.join()
+third = threading.Thread(target=lambda: print(torch.get_num_threads()))
+third.start()
+third.join()
+print(torch.get_num_threads())
+"""
+    assert run_python(code).split() == ["3", "1", "3", "3", "3"]
+
+
 CACHE = """
 import numba
 from bundle3d.pipelines.meshes.half_edges import counting_sorts
