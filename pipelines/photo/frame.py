@@ -24,12 +24,14 @@ SPECK = 0.01  # of the largest piece's area: what is smaller is no object
 @dataclass(frozen=True)
 class Framed:
     """``rgb`` (S, S, 3) on the background and ``alpha`` (S, S), float in [0, 1]; ``square``, left, top and side of the
-    square in pixels of the photo, which it may overhang; ``notes``, sentences on what was chosen.
+    square in pixels of the photo, which it may overhang; ``kept`` (H, W), the photo's alpha without the objects that
+    were left out; ``notes``, sentences on what was chosen.
     """
 
     rgb: torch.Tensor
     alpha: torch.Tensor
     square: tuple[int, int, int]
+    kept: torch.Tensor
     notes: tuple[str, ...] = ()
 
 
@@ -67,7 +69,7 @@ def frame_object(
     square = _resized(square, size or max(SMALLEST, side))
     share = square[..., 3]
     on_background = square[..., :3] + (1.0 - share[..., None]) * BACKGROUNDS[background]
-    return Framed(on_background.clamp(0.0, 1.0), share, (x, y, side), tuple(notes))
+    return Framed(on_background.clamp(0.0, 1.0), share, (x, y, side), alpha, tuple(notes))
 
 
 def _check(size: int, ratio: float, background: str, objects: str, framing: str) -> None:
