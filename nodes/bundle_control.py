@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.diffusion.control import Control
-from ..pipelines.diffusion.models import UNION_MODES, ControlNet
+from ..pipelines.diffusion.control import Control, check_control
+from ..pipelines.diffusion.control_image import MODES
+from ..pipelines.diffusion.models import ControlNet
 from ..pipelines.errors import Bundle3DError
 from .sockets import ControlNets, Controls
 
@@ -29,11 +30,11 @@ class Bundle3D_BundleControl(io.ComfyNode):
                 Controls.Input("controls", optional=True, tooltip="Other controls that act, too."),
                 io.Combo.Input(
                     "mode",
-                    options=list(UNION_MODES),
+                    options=list(MODES),
                     default="tile",
                     tooltip="What the picture is to a union network: edges (canny), the picture itself (tile), "
-                    "depths, a "
-                    "blurred picture, poses, grey values, or a picture of low quality (lq).",
+                    "depths, a blurred picture, poses, grey values, a picture of low quality (lq), or normals, which "
+                    "only networks trained with Bundle3D know.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -69,6 +70,13 @@ class Bundle3D_BundleControl(io.ComfyNode):
                     "drawn anew.",
                     advanced=True,
                 ),
+                io.Boolean.Input(
+                    "make_map",
+                    default=True,
+                    tooltip="For the modes canny and normal. On: the image is a bundle, drawn or rendered; find its "
+                    "edges, or take its row of normals. Off: the image is such a map already.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 Controls.Output("controls", display_name="controls", tooltip="All controls, for Generate Bundle.")
@@ -85,11 +93,13 @@ class Bundle3D_BundleControl(io.ComfyNode):
         start: float,
         end: float,
         down_scale: float,
+        make_map: bool,
         controls: tuple[Control, ...] = (),
     ) -> io.NodeOutput:
         if start >= end:
             raise Bundle3DError(f"Expected a start before the end, but got {start} and {end}; lower start.")
-        own = Control(image[0, ..., :3], control_net, mode, strength, start, end, down_scale)
+        own = Control(image[0, ..., :3], control_net, mode, strength, start, end, down_scale, make_map)
+        check_control(own)
         return io.NodeOutput((*controls, own))
 
 

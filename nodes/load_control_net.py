@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..pipelines.checkpoints.file_states import file_states
-from ..pipelines.diffusion.loading.controlnet import load_controlnet
+from ..pipelines.diffusion.loading.controlnet import controlnet_modes, load_controlnet
 from ..pipelines.diffusion.models import ControlNet
 from ..pipelines.errors import Bundle3DError
 from . import model_files
@@ -50,7 +50,9 @@ class Bundle3D_LoadControlNet(io.ComfyNode):
             raise Bundle3DError(
                 "Expected a ControlNet, but none is chosen; put one into ComfyUI's folder models/controlnet."
             )
-        return io.NodeOutput(ControlNet(hold_network(load_controlnet(model_files.find("controlnet", control_net)))))
+        path = model_files.find("controlnet", control_net)
+        network = load_controlnet(path)
+        return io.NodeOutput(ControlNet(hold_network(network), controlnet_modes(path, network)))
 
 
 NODES = [Bundle3D_LoadControlNet]

@@ -23,7 +23,8 @@ class Control:
 
     ``mode`` is one of the network's union modes, or for a network of one use says only how the picture is prepared.
     It acts with ``scale`` at the evaluations between the shares ``start`` and ``end`` of all; ``down_scale`` coarsens
-    the picture of modes tile and lq.
+    the picture of modes tile and lq. With ``make_map`` the picture is a bundle that the maps of modes canny and normal
+    are made from; without, it is such a map.
     """
 
     image: torch.Tensor
@@ -33,6 +34,7 @@ class Control:
     start: float = 0.0
     end: float = 0.65
     down_scale: float = 1.0
+    make_map: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def prepare_control(
 ) -> PreparedControl:
     """``control`` for a drawing of ``height`` x ``width`` pixels; ``generator`` is drawn from where the VAE is used."""
     modes = control.net.modes
-    image = control_image(control.image, control.mode, height, width, control.down_scale)
+    image = control_image(control.image, control.mode, height, width, control.down_scale, control.make_map)
     if control.net.takes_pixels:
         condition = image.movedim(-1, 0)[None] * 2 - 1
     else:

@@ -5,16 +5,28 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from .canny import canny
+from .models import UNION_MODES
+
+MODES = (*UNION_MODES, "normal")  # what is published has no mode for normals; networks of Bundle3D's training have
 BLUR_KERNEL, BLUR_SIGMA = 51, 2.0  # pixels
 
 
-def control_image(image: torch.Tensor, mode: str, height: int, width: int, down_scale: float = 1.0) -> torch.Tensor:
+def control_image(
+    image: torch.Tensor, mode: str, height: int, width: int, down_scale: float = 1.0, make_map: bool = False
+) -> torch.Tensor:
     """The (height, width, 3) picture that a ControlNet of ``mode`` sees for an (H, W, 3) picture in [0, 1].
 
     tile and lq are coarsened ``down_scale`` times and rounded to 8 bit; blur is a Gaussian blur of 51 pixels with sigma
-    2; edges, depths, normals and whatever else is a map already are taken as they come. Another size is resized.
+    2; edges, depths, normals and whatever else is a map already are taken as they come. With ``make_map`` the picture
+    is a bundle: canny finds its edges, and normal takes its row of normals for both rows. Another size is resized.
     """
-    pixels = resized(image, height, width).movedim(-1, 0)[None]
+    picture = resized(image, height, width)
+    if make_map and mode == "canny":
+        return canny(picture)
+    if make_map and mode == "normal":
+        return resized(picture[height // 2 :].repeat(2, 1, 1), height, width)
+    pixels = picture.movedim(-1, 0)[None]
     if mode in ("tile", "lq"):
         coarse = (max(1, round(height / down_scale)), max(1, round(width / down_scale)))
         pixels = functional.interpolate(

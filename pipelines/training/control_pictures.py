@@ -12,7 +12,6 @@ from PIL import Image, UnidentifiedImageError
 from ..diffusion.control_image import control_image, resized
 from ..diffusion.models import UNION_MODES
 from ..errors import Bundle3DError
-from .canny import canny
 from .dataset import CaptionedBundle
 from .render_folder import depth_file
 
@@ -31,15 +30,11 @@ def control_picture(bundle: CaptionedBundle, mode: str, coarseness: float) -> to
     """
     image = bundle.image()
     height, width, _ = image.shape
-    if mode == "tile":
-        return control_image(image, mode, height, width, coarseness)
-    if mode == "canny":
-        return canny(image)
-    if mode == "normal":
-        return image[height // 2 :].repeat(2, 1, 1)
+    if mode not in MODES:
+        raise Bundle3DError(f"Expected the modes {', '.join(MODES)}, but got {mode!r}; choose among them.")
     if mode == "depth":
         return resized(_depths(bundle.path), height // 2, width).repeat(2, 1, 1)
-    raise Bundle3DError(f"Expected the modes {', '.join(MODES)}, but got {mode!r}; choose among them.")
+    return control_image(image, mode, height, width, coarseness, make_map=True)
 
 
 def coarseness_of(index: int) -> float:

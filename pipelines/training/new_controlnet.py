@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..diffusion.loading.casting import CastingLayer
+from ..diffusion.loading.controlnet import MODES_NOTE
 from ..errors import Bundle3DError
 from .masters import with_masters
 from .whole_file import whole_file
@@ -81,7 +82,7 @@ def save_controlnet(network: Any, folder: Path, dtype: torch.dtype, modes: Mappi
     folder.mkdir(parents=True, exist_ok=True)
     network.save_config(folder)
     state = {name: weight.detach().to("cpu", dtype).contiguous() for name, weight in network.state_dict().items()}
-    metadata = {"format": "pt"} if modes is None else {"format": "pt", "modes": json.dumps(dict(modes))}
+    metadata = {"format": "pt"} if modes is None else {"format": "pt", MODES_NOTE: json.dumps(dict(modes))}
     with whole_file(folder / WEIGHTS) as unfinished:
         save_file(state, str(unfinished), metadata=metadata)
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bundle3d.pipelines.diffusion.control_image import control_image
+from bundle3d.pipelines.diffusion.canny import canny
+from bundle3d.pipelines.diffusion.control_image import MODES, control_image
 
 IMAGE = torch.rand(64, 96, 3, generator=torch.Generator().manual_seed(0))
 
@@ -42,6 +43,25 @@ def test_maps_are_taken_as_they_come(mode: str) -> None:
     assert torch.equal(control_image(IMAGE, mode, 64, 96), IMAGE)
 
 
+def test_maps_are_made_from_a_bundle() -> None:
+    assert torch.equal(control_image(IMAGE, "canny", 64, 96, make_map=True), canny(IMAGE))
+    assert canny(IMAGE).any() and not canny(IMAGE).all()
+    normals = control_image(IMAGE, "normal", 64, 96, make_map=True)
+    assert torch.equal(normals[:32], IMAGE[32:]) and torch.equal(normals[32:], IMAGE[32:])
+
+
+def test_maps_are_made_at_the_size_of_the_drawing() -> None:
+    edges = control_image(IMAGE, "canny", 128, 192, make_map=True)
+    assert edges.shape == (128, 192, 3) and edges.unique().tolist() == [0.0, 1.0]
+    assert control_image(IMAGE, "normal", 33, 50, make_map=True).shape == (33, 50, 3)
+
+
+@pytest.mark.parametrize("mode", sorted({*MODES} - {"canny", "normal"}))
+def test_other_modes_have_no_map_to_make(mode: str) -> None:
+    made, taken = (control_image(IMAGE, mode, 64, 96, 2.0, make_map=make_map) for make_map in (True, False))
+    assert torch.equal(made, taken)
+
+
 def test_another_size_is_resized() -> None:
     assert control_image(IMAGE, "canny", 32, 48).shape == (32, 48, 3)
     assert control_image(torch.full((10, 10, 3), 0.25), "depth", 32, 48).unique().tolist() == [0.25]
@@ -50,5 +70,5 @@ def test_another_size_is_resized() -> None:
 def test_input_is_left_alone() -> None:
     before = IMAGE.clone()
     for mode in ("tile", "blur", "canny"):
-        control_image(IMAGE, mode, 64, 96, 2)
+        control_image(IMAGE, mode, 64, 96, 2, make_map=True)
     assert torch.equal(IMAGE, before)

@@ -148,12 +148,49 @@ def test_a_language_model_writes_the_description(run: Run, tiny_folder: Path, mo
 
 
 def test_controls_make_a_list(run: Run) -> None:
-    image = torch.rand(1, 8, 16, 3)
-    first = run("Bundle3D_BundleControl", control_net="net", image=image)[0]
-    both = run("Bundle3D_BundleControl", control_net="net", image=image, mode="blur", end=0.3, controls=first)[0]
+    from bundle3d.tests.support.tiny_flux import tiny_control_network
+
+    net, image = tiny_control_network(), torch.rand(1, 8, 16, 3)
+    first = run("Bundle3D_BundleControl", control_net=net, image=image)[0]
+    both = run("Bundle3D_BundleControl", control_net=net, image=image, mode="blur", end=0.3, controls=first)[0]
     assert [(control.mode, control.scale, control.end) for control in both] == [("tile", 0.6, 0.65), ("blur", 0.6, 0.3)]
     with pytest.raises(Bundle3DError, match="start before the end"):
-        run("Bundle3D_BundleControl", control_net="net", image=image, start=0.7)
+        run("Bundle3D_BundleControl", control_net=net, image=image, start=0.7)
+
+
+def test_a_trained_control_net_has_the_modes_that_it_notes(run: Run, models: Any, tiny_folder: Path) -> None:
+    from bundle3d.pipelines.diffusion.control import prepare_control
+    from bundle3d.pipelines.training.new_controlnet import save_controlnet
+    from bundle3d.tests.support.tiny_flux import tiny_controlnet
+
+    folder = tiny_folder / "controlnet"
+    save_controlnet(tiny_controlnet(), folder / "own", torch.float32, {"normal": 7, "tile": 1})
+    tiny_controlnet().save_pretrained(folder / "union")
+    own, union = (run("Bundle3D_LoadControlNet", control_net=name)[0] for name in ("own", "union"))
+    assert own.modes == {"normal": 7, "tile": 1} and union.modes["lq"] == 6
+    image = torch.rand(1, 64, 128, 3, generator=torch.Generator().manual_seed(0))
+    [control] = run("Bundle3D_BundleControl", control_net=own, image=image, mode="normal")[0]
+    assert prepare_control(models, control, 64, 128, torch.Generator()).mode_id == 7
+    for net, mode, modes in ((own, "canny", "normal, tile,"), (union, "normal", "canny, tile, .*, lq,")):
+        with pytest.raises(Bundle3DError, match=f"modes {modes} but got '{mode}'"):
+            run("Bundle3D_BundleControl", control_net=net, image=image, mode=mode)
+
+
+def test_control_maps_are_made_unless_they_are_given(run: Run, models: Any) -> None:
+    from bundle3d.pipelines.diffusion.control import prepare_control
+    from bundle3d.tests.support.tiny_flux import tiny_control_network
+
+    image = torch.rand(1, 64, 128, 3, generator=torch.Generator().manual_seed(0))
+    normals = image[:, 32:].repeat(1, 2, 1, 1)
+    net = tiny_control_network(num_mode=None)
+
+    def condition(picture: torch.Tensor, make_map: bool) -> torch.Tensor:
+        call = {"control_net": net, "image": picture, "mode": "normal", "make_map": make_map}
+        [control] = run("Bundle3D_BundleControl", **call)[0]
+        return prepare_control(models, control, 64, 128, torch.Generator().manual_seed(0)).condition
+
+    assert torch.equal(condition(image, True), condition(normals, False))
+    assert not torch.equal(condition(image, False), condition(normals, False))
 
 
 def test_control_nets_and_redux_come_from_their_folders(run: Run, models: Any, tiny_folder: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from bundle3d.pipelines.diffusion.loading.controlnet import load_controlnet
+from bundle3d.pipelines.diffusion.loading.controlnet import controlnet_modes, load_controlnet
 from bundle3d.pipelines.diffusion.loading.lora import load_lora
 from bundle3d.pipelines.runner.command import main
 from bundle3d.pipelines.training.dataset import read_dataset
@@ -52,6 +52,7 @@ def test_controlnet_beside_a_lora(workshop: Workshop, tmp_path: Path, capsys: py
     assert network.config.num_mode == 10
     with safe_open(str(tmp_path / "net" / "controlnet" / "diffusion_pytorch_model.safetensors"), "pt") as file:
         assert file.metadata()["modes"] == '{"normal": 7, "tile": 1}'
+    assert controlnet_modes(tmp_path / "net" / "controlnet", network) == {"normal": 7, "tile": 1}
     assert "ControlNet of 3 blocks for normal, tile" in capsys.readouterr().out
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from bundle3d.pipelines.diffusion.canny import canny
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.training.canny import canny
 from bundle3d.pipelines.training.control_pictures import coarseness_of, control_picture
 from bundle3d.pipelines.training.dataset import CaptionedBundle, save_image
 

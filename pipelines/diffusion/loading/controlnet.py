@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ...checkpoints.safe_load import read_metadata
 from ...errors import Bundle3DError
 from .assemble import fill, without_memory
 from .configurations import CONTROLNET_UNION, rotary_axes
-from .source import read_component, wrong_kind
+from .source import read_component, weights_file, wrong_kind
 from .transformer import NEEDED, block_config
 
 if TYPE_CHECKING:
     from diffusers import FluxControlNetModel
 
+MODES_NOTE = "modes"  # where the metadata of the weights note the ids of a union network's modes
 WHAT = "a FLUX ControlNet"
 ADVICE = "choose a FLUX.1-dev ControlNet in diffusers' names, such as InstantX's Union, in ComfyUI's folder controlnet"
 
@@ -39,6 +42,35 @@ def load_controlnet(path: Path, dtype: torch.dtype | None = None) -> FluxControl
         )
     model = without_memory(lambda: FluxControlNetModel.from_config(settings or controlnet_config(state)), file, WHAT)
     return fill(model, state, file, WHAT, dtype)
+
+
+def controlnet_modes(path: Path, network: FluxControlNetModel) -> dict[str, int] | None:
+    """The ids of the modes of a union ``network``, as the file or folder that it was loaded from notes them.
+
+    They are a JSON table under ``modes`` in the metadata of the safetensors file. None for a network of one use, and
+    where nothing is noted. Raises Bundle3DError where what is noted does not fit the network.
+    """
+    file = weights_file(path) if path.is_dir() else path
+    if not network.union or file.suffix == ".json":
+        return None
+    noted = read_metadata(file).get(MODES_NOTE)
+    if noted is None:
+        return None
+    try:
+        modes = json.loads(noted)
+    except ValueError:
+        modes = None
+    count = network.config.num_mode
+    if not isinstance(modes, dict) or not modes or not all(_is_id(mode, count) for mode in modes.values()):
+        raise Bundle3DError(
+            f"Expected names with ids from 0 to {count - 1} as the {MODES_NOTE} in the metadata of '{file.name}', but "
+            f"got {noted[:200]!r}; save or train the ControlNet again."
+        )
+    return modes
+
+
+def _is_id(value: object, count: int) -> bool:
+    return type(value) is int and 0 <= value < count
 
 
 def controlnet_config(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:

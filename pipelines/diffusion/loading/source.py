@@ -96,9 +96,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_folder_state(folder: Path) -> tuple[dict[str, torch.Tensor], Path]:
-    """All tensors of a component's folder, and the file that stands for them: one of weights, or the index of several.
+    """All tensors of a component's folder, and its ``weights_file``."""
+    file = weights_file(folder)
+    return (_read_shards(file) if file.suffix == ".json" else read_state_dict(file)), file
 
-    Full-precision files are preferred to half-precision variants, safetensors to pickled files.
+
+def weights_file(folder: Path) -> Path:
+    """The file that stands for the tensors of a component's folder: one of weights, or the index of several.
+
+    Full-precision files are preferred to half-precision variants, safetensors to pickled files. Raises Bundle3DError
+    where there is none.
     """
     candidates = [
         folder / f"{name}{variant}{ending}"
@@ -115,9 +122,7 @@ def read_folder_state(folder: Path) -> tuple[dict[str, torch.Tensor], Path]:
             f"Expected the weights of a model in the folder '{folder.name}', but there are none; download the folder's "
             ".safetensors files too."
         )
-    if file.suffix != ".json":
-        return read_state_dict(file), file
-    return _read_shards(file), file
+    return file
 
 
 def _read_shards(index: Path) -> dict[str, torch.Tensor]:

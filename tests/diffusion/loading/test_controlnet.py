@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundle3d.pipelines.diffusion.loading.controlnet import load_controlnet
+from bundle3d.pipelines.diffusion.loading.controlnet import controlnet_modes, load_controlnet
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.tests.support.tiny_files import original_transformer, rounded, write
 from bundle3d.tests.support.tiny_flux import POOLED_WIDTH, TEXT_WIDTH, TRANSFORMER, tiny_controlnet, tiny_transformer
+from safetensors.torch import save_file
 
 
 @torch.no_grad()
@@ -52,6 +53,36 @@ def test_folder(tmp_path: Path) -> None:
     module.save_pretrained(tmp_path / "controlnet")
     for ours, truth in zip(outputs(load_controlnet(tmp_path / "controlnet"), 1), outputs(module, 1)):
         assert torch.equal(ours, truth)
+
+
+def noted(path: Path, modes: str | None, num_mode: int | None = 10) -> dict[str, int] | None:
+    """The modes that are read from a file with that note."""
+    path.parent.mkdir(exist_ok=True)
+    network = tiny_controlnet(num_mode=num_mode)
+    save_file(network.state_dict(), path, None if modes is None else {"format": "pt", "modes": modes})
+    return controlnet_modes(path, network)
+
+
+def test_modes_are_those_that_the_file_notes(tmp_path: Path) -> None:
+    file = tmp_path / "own" / "diffusion_pytorch_model.safetensors"
+    assert noted(file, '{"normal": 7, "tile": 1}') == {"normal": 7, "tile": 1}
+    assert controlnet_modes(file.parent, tiny_controlnet()) == {"normal": 7, "tile": 1}
+    assert noted(file, None) is None
+    assert noted(file, '{"normal": 7}', num_mode=None) is None
+
+
+def test_a_folder_of_several_files_notes_no_modes(tmp_path: Path) -> None:
+    tiny_controlnet().save_pretrained(tmp_path, max_shard_size="50KB")
+    assert (tmp_path / "diffusion_pytorch_model.safetensors.index.json").is_file()
+    assert controlnet_modes(tmp_path, tiny_controlnet()) is None
+
+
+@pytest.mark.parametrize(
+    "modes", ["tile", "[0, 1]", "{}", '{"tile": "1"}', '{"tile": 10}', '{"tile": -1}', '{"tile": true}']
+)
+def test_modes_that_do_not_fit_the_network_are_refused(tmp_path: Path, modes: str) -> None:
+    with pytest.raises(Bundle3DError, match=r"ids from 0 to 9 .* 'own.safetensors', but got .*; save or train"):
+        noted(tmp_path / "own.safetensors", modes)
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def canny(image: torch.Tensor, sigma: float = SIGMA, weak: float = WEAK, strong:
     """White edges on black, (H, W, 3), of an (H, W, 3) picture in [0, 1].
 
     Where brightness changes most across the edge, by at least ``strong`` per pixel, or by ``weak`` and connected to
-    such a place.
+    such a place. On the device of ``image``.
     """
     grey = image.float().cpu().numpy() @ np.array(LUMA, dtype=np.float32)
     smooth = ndimage.gaussian_filter(grey, sigma, mode="nearest")
@@ -25,7 +25,7 @@ def canny(image: torch.Tensor, sigma: float = SIGMA, weak: float = WEAK, strong:
     groups, count = ndimage.label(candidates, np.ones((3, 3)))
     kept = np.zeros(count + 1, dtype=bool)
     kept[groups[candidates & (steep >= strong)]] = True
-    edges = torch.from_numpy((kept[groups] & candidates).astype(np.float32))
+    edges = torch.from_numpy((kept[groups] & candidates).astype(np.float32)).to(image.device)
     return edges[..., None].expand(-1, -1, 3).clone()
 
 
