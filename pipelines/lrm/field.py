@@ -6,7 +6,7 @@ Source: specs/kiss3dgen.md sections 5.6 to 5.8.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -41,13 +41,15 @@ class TriplaneField:
         """Metallic and roughness (N, 2) at ``points`` (N, 3), for a model that knows them."""
         return self._query(points, lambda features: torch.stack(self.decoder.material(features), dim=-1), progress)
 
-    def cube_weights(self, corners: torch.Tensor, progress: Progress = silent) -> torch.Tensor:
-        """Raw FlexiCubes weights (K, 21) of cubes with ``corners`` (K, 8, 3), in FlexiCubes' order of corners."""
-
-        def decode(features: torch.Tensor) -> torch.Tensor:
-            return self.decoder.cube_weights(features.unflatten(0, (-1, CORNERS)))
-
-        return self._query(corners.flatten(0, 1), decode, progress)
+    def cube_weights(self, points: torch.Tensor, rows: torch.Tensor, progress: Progress = silent) -> torch.Tensor:
+        """Raw FlexiCubes weights (K, 21) of cubes whose corners are the ``rows`` (K, 8) of ``points`` (N, 3)."""
+        results = []
+        for start, chunk in _chunks(rows, POINTS // CORNERS):
+            needed, corners = torch.unique(chunk, return_inverse=True)  # neighbours share most of theirs
+            features = sample_planes(self.planes[None], points[None, needed])[0]
+            results.append(self.decoder.cube_weights(features[corners]))
+            progress(start + len(chunk), len(rows))
+        return torch.cat(results)
 
     def sdf_grid(self, coordinates: torch.Tensor, progress: Progress = silent) -> torch.Tensor:
         """Distances (N, N, N) at the points (x[i], y[j], z[k]) of three equal axes of ``coordinates`` (N,).
@@ -77,8 +79,13 @@ class TriplaneField:
         self, points: torch.Tensor, decode: Callable[[torch.Tensor], torch.Tensor], progress: Progress
     ) -> torch.Tensor:
         results = []
-        for start in range(0, max(len(points), 1), POINTS):
-            chunk = points[start : start + POINTS]
+        for start, chunk in _chunks(points, POINTS):
             results.append(decode(sample_planes(self.planes[None], chunk[None])[0]))
-            progress(min(start + POINTS, len(points)), len(points))
+            progress(start + len(chunk), len(points))
         return torch.cat(results)
+
+
+def _chunks(rows: torch.Tensor, size: int) -> Iterator[tuple[int, torch.Tensor]]:
+    """Where each chunk starts, and its rows; one empty chunk where there are none."""
+    for start in range(0, max(len(rows), 1), size):
+        yield start, rows[start : start + size]

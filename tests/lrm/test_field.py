@@ -45,20 +45,21 @@ def test_a_grid_is_what_its_points_are(field: TriplaneField) -> None:
 def test_chunks_change_nothing_and_are_reported(field: TriplaneField, monkeypatch: pytest.MonkeyPatch) -> None:
     points = wave_points(80)
     whole = (field.sdf(points), field.deformation(points), field.color(points), field.material(points))
-    weights = field.cube_weights(points.unflatten(0, (10, 8)))
+    rows = torch.arange(80).flip(0).reshape(10, 8)
+    weights = field.cube_weights(points, rows)
     monkeypatch.setattr(module, "POINTS", 32)
     reports = []
     pieces = (field.sdf(points, lambda *report: reports.append(report)), field.deformation(points))
     pieces += (field.color(points), field.material(points))
     for piece, expected in zip(pieces, whole):
         torch.testing.assert_close(piece, expected)
-    torch.testing.assert_close(field.cube_weights(points.unflatten(0, (10, 8))), weights)
+    torch.testing.assert_close(field.cube_weights(points, rows), weights)
     assert reports == [(32, 80), (64, 80), (80, 80)]
 
 
 def test_no_points_give_no_values(field: TriplaneField) -> None:
     assert field.color(torch.zeros(0, 3)).shape == (0, 3)
-    assert field.cube_weights(torch.zeros(0, 8, 3)).shape == (0, 21)
+    assert field.cube_weights(torch.zeros(0, 3), torch.zeros(0, 8, dtype=torch.int64)).shape == (0, 21)
 
 
 def test_colors_and_materials_stay_in_range(field: TriplaneField) -> None:

@@ -124,7 +124,7 @@ def test_what_is_not_the_whole_model_is_refused(
 
 
 def test_a_file_that_runs_code_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps({"state_dict": print}))
+    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps({"state_dict": print}, protocol=2))
     with pytest.raises(Bundle3DError, match=r"'evil\.ckpt'"):
         load_lrm(tmp_path / "evil.ckpt")
 
