@@ -164,10 +164,49 @@ def _demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
 
 
+def _lrm_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        required=True,
+        help="folder of the run, that of `train demo` too; goes on where it broke off",
+    )
+    by_default = argparse.SUPPRESS
+    parser.add_argument("--bundles", type=int, default=by_default, help="procedural objects to learn")
+    parser.add_argument("--steps", type=int, default=by_default, help="training steps")
+    parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
+
+
+def _multiview_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    by_default = argparse.SUPPRESS
+    parser.add_argument("--out", type=Path, required=True, help="folder for the model, as Zero123++'s")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the run; goes on where it broke off")
+    parser.add_argument(
+        "--vae", type=Path, default=by_default, help="autoencoder to begin with (default: the demo family's)"
+    )
+    parser.add_argument("--objects", type=int, default=by_default, help="procedural objects to render")
+    parser.add_argument("--vae-steps", type=int, default=by_default, help="training steps of the autoencoder")
+    parser.add_argument("--unet-steps", type=int, default=by_default, help="training steps of the UNet")
+    parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
+
+
 def _demo(options: argparse.Namespace) -> int:
     from .run_demo import demo
 
     return demo(options)
+
+
+def _lrm_demo(options: argparse.Namespace) -> int:
+    from .run_demo import lrm_demo
+
+    return lrm_demo(options)
+
+
+def _multiview_demo(options: argparse.Namespace) -> int:
+    from .run_demo import multiview_demo
+
+    return multiview_demo(options)
 
 
 def _render(options: argparse.Namespace) -> int:
@@ -190,6 +229,10 @@ def _controlnet(options: argparse.Namespace) -> int:
 
 SUBCOMMANDS = {
     "demo": Subcommand("make the demo family from nothing", _demo_arguments, _demo),
+    "lrm-demo": Subcommand("make the demo reconstruction model from nothing", _lrm_demo_arguments, _lrm_demo),
+    "multiview-demo": Subcommand(
+        "make the demo multi-view model from an autoencoder", _multiview_demo_arguments, _multiview_demo
+    ),
     "render": Subcommand("render a folder of meshes to captioned bundles", _render_arguments, _render),
     "lora": Subcommand("train a LoRA on bundles", _lora_arguments, _lora),
     "controlnet": Subcommand("train a ControlNet on bundles", _controlnet_arguments, _controlnet),

@@ -6,7 +6,7 @@ The folder holds ``captions.jsonl``, one line ``{"image": "00000.png", "caption"
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +15,18 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import Bundle3DError
+from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
 from ..rendering.render_views import render_views
 from ..views.bundle import join_bundle
 from ..views.rig import named_rig
 from .captions import caption, draw_subject
+from .same_run import require_same_run
 from .shapes import build
 from .whole_file import whole_file
 
 CAPTIONS = "captions.jsonl"
+MADE_WITH = "options.json"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,28 @@ class CaptionedBundle:
                 f"The training image {self.path} cannot be read ({error}); make the dataset again."
             ) from error
         return torch.from_numpy(pixels.astype(np.float32) / 255.0)
+
+
+@dataclass(frozen=True)
+class ProceduralObject:
+    """A procedural object of the dataset: its caption, and its mesh, built anew at every call."""
+
+    caption: str
+    mesh: Callable[[], Mesh]
+
+
+def procedural_object(index: int, seed: int = 0) -> ProceduralObject:
+    """The object with a number. Each has a generator of its own, so that it is the same whatever was made before it."""
+    generator = np.random.default_rng((seed, 0, index))
+    subject = draw_subject(generator)
+    text = caption(subject, generator)
+    state = generator.bit_generator.state
+
+    def mesh() -> Mesh:
+        generator.bit_generator.state = state
+        return build(subject, generator)
+
+    return ProceduralObject(text, mesh)
 
 
 def read_dataset(folder: Path) -> list[CaptionedBundle]:
@@ -71,20 +96,18 @@ def read_dataset(folder: Path) -> list[CaptionedBundle]:
 def write_dataset(folder: Path, count: int, tile: int, seed: int = 0, progress: Progress = silent) -> None:
     """Renders ``count`` procedural subjects to bundles of ``tile`` pixels; goes on where an earlier call broke off.
 
-    Each bundle has a generator of its own, so that it is the same whatever was made before it.
+    The objects are those that ``procedural_object`` gives by their number. Raises Bundle3DError where ``folder`` holds
+    bundles of another size or seed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    require_same_run(folder / MADE_WITH, {"tile": tile, "seed": seed})
     rig = named_rig("kiss3dgen")
     lines = []
     for index in range(count):
-        generator = np.random.default_rng((seed, 0, index))
-        subject = draw_subject(generator)
-        text = caption(subject, generator)
+        described = procedural_object(index, seed)
         path = folder / f"{index:05d}.png"
         if not path.is_file():
-            image = join_bundle(render_views(build(subject, generator), rig, tile))
-            save_image(image, path)
-        lines.append(json.dumps({"image": path.name, "caption": text}))
+            save_image(join_bundle(render_views(described.mesh(), rig, tile)), path)
+        lines.append(json.dumps({"image": path.name, "caption": described.caption}))
         progress(index + 1, count)
     write_captions(folder, lines)
 

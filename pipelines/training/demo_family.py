@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -14,13 +15,13 @@ from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
-from ..errors import Bundle3DError
 from ..progress import Progress, silent
 from . import train_flow, train_vae
 from .dataset import CaptionedBundle, read_dataset, write_dataset
 from .demo_models import TILE, new_clip, new_t5, new_tokenizers, new_transformer, new_vae
 from .loop import LOG
 from .loss_curve import draw_loss_curve
+from .same_run import require_same_run
 from .train_flow import TextAndFlow, encode_bundles, training_texts
 
 VAE_BUNDLES = 1500
@@ -49,7 +50,7 @@ def train_demo(
     ``watch`` gives the progress of a stage by its name. Raises Bundle3DError where ``work`` holds a run with other
     options.
     """
-    _check_same_run(work, options)
+    require_same_run(work / "options.json", asdict(options))
     write_dataset(work / "dataset", options.bundles, TILE, options.seed, watch("bundle"))
     bundles = read_dataset(work / "dataset")
     vae = _autoencoder(work / "vae", bundles[:VAE_BUNDLES], options, watch("autoencoder step"))
@@ -82,8 +83,8 @@ def save_family(
     pipeline.to(dtype=torch.float16).save_pretrained(target)
 
 
-def keep_record(folder: Path, logs: dict[str, Path], options: DemoOptions) -> None:
-    """Keeps the options, the logs and their curves of a run in ``folder``."""
+def keep_record(folder: Path, logs: dict[str, Path], options: Any) -> None:
+    """Keeps the options (a dataclass), the logs and their curves of a run in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "options.json").write_text(json.dumps(asdict(options), indent=2) + "\n", encoding="utf-8", newline="\n")
     for name, log in logs.items():
@@ -106,16 +107,3 @@ def _autoencoder(
     vae.save_pretrained(unfinished)
     unfinished.replace(finished)
     return vae
-
-
-def _check_same_run(work: Path, options: DemoOptions) -> None:
-    work.mkdir(parents=True, exist_ok=True)
-    path = work / "options.json"
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before != asdict(options):
-            raise Bundle3DError(
-                f"The run in {work} was begun with {before}, but {asdict(options)} is asked; repeat the call with the "
-                "same options, or choose another folder."
-            )
-    path.write_text(json.dumps(asdict(options)) + "\n", encoding="utf-8", newline="\n")

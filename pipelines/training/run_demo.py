@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
+from ..checkpoints.demo_folder import DEMO_FOLDER
 from ..progress import Progress
 from .demo_family import DemoOptions, train_demo
+from .demo_lrm import LrmDemoOptions, train_demo_lrm
+from .demo_multiview import MultiviewOptions, train_demo_multiview
 from .watch import Watch, stoppable
 
 
 def demo(options: argparse.Namespace) -> int:
     """Makes the demo family from nothing."""
-    names = {field.name for field in fields(DemoOptions)}
-    chosen = DemoOptions(**{name: value for name, value in vars(options).items() if name in names})
+    return _make(options, DemoOptions, train_demo)
+
+
+def lrm_demo(options: argparse.Namespace) -> int:
+    """Makes the demo reconstruction model from nothing."""
+    return _make(options, LrmDemoOptions, train_demo_lrm)
+
+
+def multiview_demo(options: argparse.Namespace) -> int:
+    """Makes the demo multi-view model from nothing but an autoencoder."""
+    start = getattr(options, "vae", DEMO_FOLDER / "vae")
+
+    def run(work: Path, target: Path, chosen: MultiviewOptions, watch: Callable[[str], Progress]) -> None:
+        train_demo_multiview(work, target, start, chosen, watch)
+
+    return _make(options, MultiviewOptions, run)
+
+
+def _make(
+    options: argparse.Namespace, kind: Any, run: Callable[[Path, Path, Any, Callable[[str], Progress]], None]
+) -> int:
+    """``run`` in the folders of ``options``, with those of the options that a dataclass ``kind`` knows."""
+    names = {field.name for field in fields(kind)}
+    chosen = kind(**{name: value for name, value in vars(options).items() if name in names})
     with ExitStack() as stack:
 
         def watch(stage: str) -> Progress:
@@ -22,6 +50,6 @@ def demo(options: argparse.Namespace) -> int:
             stack.enter_context(stoppable(watched))
             return watched
 
-        train_demo(options.work, options.out, chosen, watch)
+        run(options.work, options.out, chosen, watch)
     print(options.out)
     return 0

@@ -1,0 +1,23 @@
+"""A folder of a run remembers with which options it was begun."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import Bundle3DError
+
+
+def require_same_run(path: Path, options: Mapping[str, Any]) -> None:
+    """Keeps ``options`` in the JSON file ``path``; raises Bundle3DError where it holds others from an earlier call."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before != dict(options):
+            raise Bundle3DError(
+                f"The run in {path.parent} was begun with {before}, but {dict(options)} is asked; repeat the call with "
+                "the same options, or choose another folder."
+            )
+    path.write_text(json.dumps(dict(options)) + "\n", encoding="utf-8", newline="\n")
