@@ -1,0 +1,79 @@
+"""The small multi-view model from nothing but the demo family's autoencoder, as a Zero123++ folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+
+from ..errors import Bundle3DError
+from ..progress import Progress
+from . import train_multiview, train_vae
+from .demo_family import keep_record, unwatched
+from .demo_models import TILE
+from .demo_multiview_models import new_empty_prompt, new_unet, new_vision_encoder, save_multiview
+from .loop import LOG
+from .multiview_dataset import PicturedObject, write_pictured_objects
+from .same_run import require_same_run
+from .train_multiview import PictureAndViews, encode_views
+
+VAE_OBJECTS = 800
+
+
+@dataclass(frozen=True)
+class MultiviewOptions:
+    """How much the model is shown: objects rendered, steps of the autoencoder and of the UNet."""
+
+    objects: int = 4000
+    vae_steps: int = 600
+    unet_steps: int = train_multiview.OPTIONS.steps
+    seed: int = 0
+
+
+def train_demo_multiview(
+    work: Path,
+    target: Path,
+    vae: Path,
+    options: MultiviewOptions = MultiviewOptions(),
+    watch: Callable[[str], Progress] = unwatched,
+) -> None:
+    """Makes the model in ``target``; everything on the way is kept in ``work``, where a broken-off call goes on.
+
+    Training of its autoencoder begins with the one in the folder ``vae``. ``watch`` gives the progress of a stage by
+    its name. Raises Bundle3DError where ``work`` holds a run with other options, or ``vae`` no autoencoder.
+    """
+    require_same_run(work / "multiview.json", asdict(options))
+    objects = write_pictured_objects(work / "objects", options.objects, TILE, options.seed, watch("object"))
+    autoencoder = _autoencoder(vae, work / "vae", objects[:VAE_OBJECTS], options, watch("autoencoder step"))
+    torch.manual_seed(options.seed + 1)
+    text_encoder, tokenizer = new_empty_prompt()
+    model = PictureAndViews(new_unet(int(autoencoder.config["latent_channels"])), new_vision_encoder())
+    data = encode_views(objects, autoencoder, text_encoder.eval(), tokenizer, watch("encoded object"))
+    unet_options = replace(train_multiview.OPTIONS, steps=options.unet_steps)
+    train_multiview.train_multiview(model, data, work / "unet", unet_options, options.seed, watch("UNet step"))
+    save_multiview(target, model.unet, autoencoder, (text_encoder, tokenizer), model.vision_encoder)
+    keep_record(target / "training", {"vae": work / "vae" / LOG, "unet": work / "unet" / LOG}, options)
+
+
+def _autoencoder(
+    start: Path, folder: Path, objects: Sequence[PicturedObject], options: MultiviewOptions, progress: Progress
+) -> AutoencoderKL:
+    """The autoencoder after training, from ``folder`` where an earlier call finished it."""
+    finished = folder / "finished"
+    if finished.is_dir():
+        return AutoencoderKL.from_pretrained(finished).eval()
+    if not (start / "config.json").is_file():
+        raise Bundle3DError(
+            f"Expected an autoencoder to begin with in {start}, but there is none; make the demo family with "
+            "'bundle3d train demo' first, or name another folder with --vae."
+        )
+    vae = AutoencoderKL.from_pretrained(start, torch_dtype=torch.float32)
+    vae_options = replace(train_vae.OPTIONS, steps=options.vae_steps, learning_rate=5e-4)
+    train_vae.train_vae(vae, objects, folder, vae_options, options.seed, progress)
+    unfinished = folder / "unfinished"
+    vae.save_pretrained(unfinished)
+    unfinished.replace(finished)
+    return vae
