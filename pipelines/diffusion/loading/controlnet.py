@@ -44,8 +44,8 @@ def load_controlnet(path: Path, dtype: torch.dtype | None = None) -> FluxControl
     return fill(model, state, file, WHAT, dtype)
 
 
-def controlnet_modes(path: Path, network: FluxControlNetModel) -> dict[str, int] | None:
-    """The ids of the modes of a union ``network``, as the file or folder that it was loaded from notes them.
+def controlnet_modes(path: Path, network: Any) -> dict[str, int] | None:
+    """The ids of the modes of ``network``, a FluxControlNetModel, as noted in the file or folder that it came from.
 
     They are a JSON table under ``modes`` in the metadata of the safetensors file. None for a network of one use, and
     where nothing is noted. Raises Bundle3DError where what is noted does not fit the network.
