@@ -11,6 +11,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.read_photo import LONGEST, read_photo
 from .compute import as_output
 
@@ -78,6 +79,7 @@ class Bundle3D_LoadPhoto(io.ComfyNode):
         return [status.st_mtime_ns, status.st_size, longest_side]
 
     @classmethod
+    @one_torch_thread()
     def execute(cls, image: str, longest_side: int) -> io.NodeOutput:
         valid = cls.validate_inputs(image)
         if isinstance(valid, str):

@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.frame import BACKGROUNDS, FRAMINGS, LARGEST, OBJECTS, RATIO, Framed, frame_object
 from ..pipelines.photo.matte import CUTS, cut_out
 from ..pipelines.photo.preview import show_cut
@@ -110,6 +111,7 @@ class Bundle3D_PreparePhoto(io.ComfyNode):
         )
 
     @classmethod
+    @one_torch_thread()
     def execute(
         cls,
         image: torch.Tensor,

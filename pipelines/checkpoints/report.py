@@ -49,7 +49,7 @@ def plan_text(plan: Plan) -> str:
     lines = [f"{plan.stage.title} on this machine: {machine_text(plan.machine)}", ""]
     if plan.stage.note:
         lines += [plan.stage.note, ""]
-    if not any(item.checkpoint.used for item in plan.items):
+    if not any(item.checkpoint.used for item in plan.items if item.required):
         lines += ["No node of this version works on this stage yet.", ""]
     for heading, required in (("Needed", True), ("Optional", False)):
         items = [item for item in plan.items if item.required is required]

@@ -52,8 +52,8 @@ def read_photo(path: Path, longest: int = LONGEST) -> Photo:
     """The upright image in a file in sRGB, at most ``longest`` pixels a side.
 
     The first frame of an animation; colour profiles applied; every bit depth. Memory: JPEGs are reduced while they are
-    decoded; of other formats all pixels are in memory once, at 4 bytes each (0.6 GB for 12,000 x 12,000), and all
-    further work is on the reduced image. Raises Bundle3DError for what is no image, damaged, smaller than 16 or in all
+    decoded; of other formats all pixels are in memory at once, and all further work is on the reduced image. Measured
+    with 12,000 x 12,000 pixels: JPEG 0.3 GB, PNG 0.8 GB, WebP, whose decoder copies, 2.2 GB. Raises Bundle3DError for what is no image, damaged, smaller than 16 or in all
     larger than 150 million pixels.
     """
     name = path.name

@@ -23,10 +23,12 @@ WORK = {
     "Bundle3D_JoinBundle": "join_bundle.join_bundle",
     "Bundle3D_LoadMesh": "load_mesh.read_mesh",
     "Bundle3D_MeshReport": "mesh_report.mesh_report",
+    "Bundle3D_PreparePhoto": "prepare_photo.cut_out",
     "Bundle3D_RenderBundle": "render_bundle.render_views",
     "Bundle3D_SaveMesh": "save_mesh.write_mesh",
     "Bundle3D_SplitBundle": "split_bundle.split_bundle",
     "Bundle3D_Turntable": "turntable.turntable",
+    "Bundle3D_ViewsFromImages": "views_from_images.chosen_rig",
 }
 
 
@@ -45,7 +47,7 @@ def inputs(run: Run, folders: Path) -> dict[str, Any]:
     write_mesh(box(), folders / "input" / "box.glb")
     image = bundle(4, 16)
     views = run("Bundle3D_SplitBundle", bundle=image)[0]
-    return {"mesh": core_mesh(box()), "views": views, "bundle": image, "model_file": "box.glb"}
+    return {"mesh": core_mesh(box()), "views": views, "bundle": image, "image": image, "model_file": "box.glb"}
 
 
 @pytest.mark.parametrize("node", WORK)
