@@ -37,8 +37,8 @@ class DualTopology:
             b, c = (axis + 1) % 3, (axis + 2) % 3
             own = torch.nonzero(self.vertex[:, 4 * axis] != NO_VERTEX).squeeze(1)
             complete = torch.ones_like(own, dtype=torch.bool)
-            corners = []
-            for i, j in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            corners = [self.vertex[own, 4 * axis]]
+            for i, j in ((1, 0), (1, 1), (0, 1)):
                 cell, found = _find(self.cells, self.cells[own] - i * self.strides[b] - j * self.strides[c])
                 corner = self.vertex[cell, 4 * axis + i + 2 * j]
                 complete &= found & (corner != NO_VERTEX)

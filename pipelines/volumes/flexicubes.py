@@ -70,8 +70,9 @@ def dual_mesh(
     lattice of edge ``scale``, in the lattice's units, have the field's type and device. The vertices are differentiable
     in the field, the weights and the offsets; both passes are deterministic on every device.
 
-    Vertices come cube by cube, one for each sheet of the surface. Edges of the lattice's boundary emit no face: there
-    the mesh is open, and vertices may be without a face. Elsewhere it is manifold.
+    Vertices come cube by cube, one for each sheet of the surface. Where the surface stays inside of the lattice, the
+    mesh is closed and manifold. Edges on the lattice's boundary emit no face: there the mesh is open, no edge has more
+    than two faces, but vertices may have several fans of faces or none. Sheets may pass through each other.
 
     Raises Bundle3DError for weights or offsets of another size.
     """

@@ -6,27 +6,24 @@ from bundle3d.pipelines.volumes.dual_topology import dual_topology
 from bundle3d.pipelines.volumes.surface_cells import surface_cells
 
 
-def pair(second: int, axis: int) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int, int]]:
-    """Two cells side by side along ``axis``, whose common face is ambiguous, and the cases they start from."""
+def pair(axis: int) -> tuple[torch.Tensor, torch.Tensor, tuple[int, int, int]]:
+    """Cells, cases and strides of two cells along ``axis``, outside only in two opposite corners of their common face.
+
+    As in every field, positive is inside.
+    """
     shape = [2, 2, 2]
     shape[axis] = 3
     field = torch.ones(shape)
-    along = [i for i in range(3) if i != axis]
     for i, j in ((0, 1), (1, 0)):
-        at = [0, 0, 0]
-        at[axis], at[along[0]], at[along[1]] = 1, i, j
+        at = [i, j]
+        at.insert(axis, 1)
         field[tuple(at)] = -1.0
-    if second:
-        at = [0, 0, 0]
-        at[axis] = 2
-        field[tuple(at)] = -1.0
-        field = field if second == 1 else -field
     cells, cases = surface_cells(field, backend="torch")
     return cells, cases, (shape[1] * shape[2], shape[2], 1)
 
 
 def test_groups_join_the_crossings_of_one_sheet() -> None:
-    """One inside corner, two apart, and three sheets of four: what the rule must say of well-known cases."""
+    """One inside corner; two across a face; an edge; four that touch nowhere; two across the cell."""
     count = dual_cases().count.tolist()
     assert [count[0b1], count[0b1001], count[0b11], count[0b10010110], count[0b10000001]] == [1, 2, 1, 4, 2]
     assert count[0] == count[255] == 0
@@ -36,7 +33,7 @@ def test_groups_join_the_crossings_of_one_sheet() -> None:
 def test_a_face_is_joined_only_where_both_its_cells_would_be_pinched() -> None:
     tables = dual_cases()
     for axis in range(3):
-        cells, cases, strides = pair(0, axis)
+        cells, cases, strides = pair(axis)
         assert tables.problem_face[cases].tolist() == [2 * axis + 1, 2 * axis]
         # Each cell of six inside corners would be one pinched sheet; complemented, it is two.
         assert dual_topology(cells, cases, strides).owner.tolist() == [0, 0, 1, 1]

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.meshes.topology import euler_characteristic, unique_edges
+from bundle3d.pipelines.meshes.topology import (
+    corner_fans,
+    edge_face_counts,
+    euler_characteristic,
+    is_consistently_oriented,
+    unique_edges,
+)
 from bundle3d.pipelines.volumes.dual_cases import EDGE_CORNERS
 from bundle3d.pipelines.volumes.dual_topology import DualTopology, dual_topology
 from bundle3d.pipelines.volumes.flexicubes import (
@@ -125,11 +131,24 @@ def test_vertices_stay_in_their_cubes() -> None:
 def test_the_mesh_is_open_only_where_the_surface_leaves_the_lattice() -> None:
     vertices, faces = dual_mesh(surface_cubes(sampled(gyroid, 24)))
     edges, face_edges = unique_edges(faces)
-    counts = torch.bincount(face_edges.reshape(-1))
+    counts = edge_face_counts(face_edges)
     assert set(counts.tolist()) == {1, 2}
     rim = vertices[edges[counts == 1].reshape(-1)]
     # A rim vertex lies in a cube at the boundary.
     assert float(rim.abs().amax(dim=1).min()) >= 1.05 - 2.1 / 24 - 1e-6
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_surface_that_leaves_the_lattice_is_pinched_at_most_in_outer_cubes(seed: int) -> None:
+    cubes = surface_cubes(torch.randn(8, 8, 8, generator=torch.Generator().manual_seed(seed)))
+    _, faces = dual_mesh(cubes)
+    assert int(edge_face_counts(unique_edges(faces)[1]).max()) == 2
+    assert is_consistently_oriented(faces)
+    fans = torch.unique(torch.stack((faces.reshape(-1), corner_fans(faces).reshape(-1)), dim=1), dim=0)
+    pinched = torch.nonzero(torch.bincount(fans[:, 0]) > 1).squeeze(1)
+    ids = cubes.ids[topology_of(cubes).owner[pinched]]
+    place = torch.stack((ids // 49, ids // 7 % 7, ids % 7), dim=1)
+    assert bool(((place == 0) | (place == 6)).any(dim=1).all())
 
 
 def test_a_heavy_crossing_draws_the_vertex_and_a_heavy_corner_pushes_the_crossing() -> None:
