@@ -50,11 +50,12 @@ def load_captioner(folder: Path) -> tuple[Florence2ForConditionalGeneration, Flo
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         processor = Florence2Processor.from_pretrained(folder, **local)
-        model, report = Florence2ForConditionalGeneration.from_pretrained(
+        opened: Any = Florence2ForConditionalGeneration.from_pretrained(
             folder, dtype="auto", use_safetensors=True, output_loading_info=True, **local
         )
     except Exception as error:  # settings of other formats fail in as many ways as there are fields
         raise _no_captioner(folder, (str(error).strip() or type(error).__name__).splitlines()[0]) from error
+    model, report = opened
     if report["missing_keys"] or report["mismatched_keys"]:
         raise _no_captioner(
             folder, f"{len(report['missing_keys']) + len(report['mismatched_keys'])} weights are missing"

@@ -53,8 +53,8 @@ def read_photo(path: Path, longest: int = LONGEST) -> Photo:
 
     The first frame of an animation; colour profiles applied; every bit depth. Memory: JPEGs are reduced while they are
     decoded; of other formats all pixels are in memory at once, and all further work is on the reduced image. Measured
-    with 12,000 x 12,000 pixels: JPEG 0.3 GB, PNG 0.8 GB, WebP, whose decoder copies, 2.2 GB. Raises Bundle3DError for what is no image, damaged, smaller than 16 or in all
-    larger than 150 million pixels.
+    with 12,000 x 12,000 pixels: JPEG 0.3 GB, PNG 0.8 GB, WebP, whose decoder copies, 2.2 GB. Raises Bundle3DError for
+    what is no image, damaged, smaller than 16 pixels on a side or in all larger than 150 million pixels.
     """
     name = path.name
     _check_file(path)
@@ -127,7 +127,7 @@ def _photo(image: Image.Image, longest: int) -> Photo:
     notes = []
     if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO is one photo with its by-products
         notes.append("The file holds several frames; the first one is taken.")
-    if image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in image.tile):
+    if image.mode in ("RGB", "RGBA", "LA") and any("16" in str(t[3]) for t in getattr(image, "tile", ())):
         notes.append("Of 16 bits per colour channel the upper 8 are read.")
     size, wanted = image.size, _fitting(image.size, longest)
     small = _reduced(image, wanted)
