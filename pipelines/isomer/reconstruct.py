@@ -19,6 +19,7 @@ from ..meshes.simplify import simplify
 from ..meshes.topology import components, is_consistently_oriented, is_manifold, is_watertight, unique_edges
 from ..metrics.image import normal_angle_error, silhouette_iou
 from ..progress import Progress, Stage, silent
+from ..rendering.fit_scale import fit_scale
 from ..rendering.interpolate import interpolate
 from ..rendering.rasterise import rasterise
 from ..views.normals import encode_normals
@@ -29,7 +30,6 @@ from .hull import visual_hull
 from .initial import sphere
 from .integrate import NormalIntegrator
 from .options import LEAST_FACES, STAGE_ONE, STAGE_TWO, IsomerOptions
-from .radius import fit_scale
 from .remesh_torch import split_edges
 from .smooth import laplacian_smooth, loop_subdivide
 from .stages import ImageLoss, Loss, ReferenceStageOne, ReferenceStageTwo, descend

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.hull import HALF_EXTENT, visual_hull
 from bundle3d.pipelines.isomer.initial import sphere
-from bundle3d.pipelines.isomer.radius import fit_scale
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.rendering.rasterise import rasterise
-from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.rig import Rig, named_rig, orbit
 from bundle3d.pipelines.views.view_set import ViewSet
 
@@ -111,27 +108,6 @@ def test_progress_covers_the_grid() -> None:
     views = views_of(box((0.5, 0.5, 0.5)), named_rig("kiss3dgen"), 64)
     visual_hull(views, 32, progress=lambda done, total, preview=None: seen.append((done, total)))
     assert seen[-1] == (33, 33) and seen == sorted(seen) and len(seen) == 8
-
-
-@pytest.mark.parametrize(("name", "scale"), [("kiss3dgen", 0.822), ("kiss3dgen", 1.0), ("lrm", 0.92), ("lrm", 1.05)])
-def test_the_scale_of_the_camera_distances_is_found(name: str, scale: float) -> None:
-    mesh, rig = box((0.6, 0.6, 0.4)), named_rig(name)
-    views = replace(views_of(mesh, rig.scaled(scale)), rig=rig)
-    assert fit_scale(mesh, views) == pytest.approx(scale, abs=0.0025)
-
-
-def test_cameras_at_different_distances_scale_together() -> None:
-    mesh = box((0.6, 0.6, 0.4))
-    rig = Rig(tuple(Camera(90.0 * i, 5.0, distance, fov=30.0) for i, distance in enumerate((4.5, 3.5, 5.5))))
-    views = replace(views_of(mesh, rig.scaled(0.9)), rig=rig)
-    assert fit_scale(mesh, views) == pytest.approx(0.9, abs=0.0025)
-
-
-def test_a_distance_is_not_searched_where_it_changes_nothing() -> None:
-    mesh = box((0.7, 0.9, 0.5))
-    assert fit_scale(mesh, views_of(mesh, named_rig("cube6"))) == 1.0
-    with pytest.raises(Bundle3DError):
-        fit_scale(mesh, views_of(mesh, named_rig("kiss3dgen")), 1.0, 1.0)
 
 
 def test_an_icosphere_is_round_closed_and_faces_outward() -> None:

@@ -13,8 +13,8 @@ import torch
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
-from ..rendering.rasterise import rasterise
 from ..views.view_set import ViewSet
+from .rasterise import rasterise
 
 RASTER_SIZE = 256  # pixels of the longer side
 LEAST_SCALE, LARGEST_SCALE = 0.8, 16 / 15  # 3.6 to 4.8 for the cameras of Kiss3DGen, at 4.5
