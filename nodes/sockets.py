@@ -44,9 +44,11 @@ class ViewBatch:
 
 Views = io.Custom("BUNDLE3D_VIEWS")  # carries a ViewBatch
 Models = io.Custom("BUNDLE3D_MODELS")  # carries a BundleModels
+ViewModels = io.Custom("BUNDLE3D_MULTIVIEW_MODELS")  # carries a MultiviewModels
 ControlNets = io.Custom("BUNDLE3D_CONTROL_NET")  # carries a ControlNet
 Controls = io.Custom("BUNDLE3D_CONTROLS")  # carries a tuple of Control
 ReduxModels = io.Custom("BUNDLE3D_REDUX")  # carries a Redux
+ReconstructionModels = io.Custom("BUNDLE3D_RECONSTRUCTION_MODEL")  # carries a HeldModel
 
 FILE_3D_TYPES = ("File3DGLB", "File3DGLTF", "File3DOBJ", "File3DPLY", "File3DSTL", "File3DAny")
 

@@ -1,7 +1,14 @@
-"""Where the demo family lies: a FLUX folder in diffusers' format, made by ``bundle3d train demo``."""
+"""Where the demo models lie.
+
+The demo family is a FLUX folder in diffusers' format, made by ``bundle3d train demo``; the demo multi-view model is a
+Zero123++ folder, made by ``bundle3d train multiview-demo``; the demo reconstruction model is one file, made by
+``bundle3d train lrm-demo``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 DEMO_FOLDER = Path(__file__).resolve().parent / "demo"
+MULTIVIEW_DEMO_FOLDER = DEMO_FOLDER.with_name("demo_multiview")
+DEMO_RECONSTRUCTION_MODEL = DEMO_FOLDER.with_name("demo_lrm") / "model.safetensors"

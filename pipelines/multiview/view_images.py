@@ -45,9 +45,13 @@ def views_from_images(images: torch.Tensor, rig: Rig, masks: torch.Tensor | None
     # A rim pixel is coverage * object + (1 - coverage) * background; white takes the background's place.
     rgb = (colors + (1.0 - coverage[..., None]) * (1.0 - background)).clamp(0.0, 1.0)
     rgb = torch.where(coverage[..., None] > 0.0, rgb, 1.0)
-    views = ViewSet(rgb, torch.zeros_like(rgb), coverage, rig)
-    views.require_object()
-    return views
+    for view, covered in enumerate(coverage):
+        if not bool((covered > 0.5).any()):
+            raise Bundle3DError(
+                f"Expected an object in every view, but view {view + 1} shows nothing but its background; give masks, "
+                "or draw the views with another seed."
+            )
+    return ViewSet(rgb, torch.zeros_like(rgb), coverage, rig)
 
 
 def border_colors(images: torch.Tensor) -> torch.Tensor:

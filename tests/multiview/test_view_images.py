@@ -69,7 +69,7 @@ def test_refusals() -> None:
         ((images[:, :20], RIG), "4 square RGB views"),
         ((images, RIG, torch.ones(4, 8, 8)), "Expected masks"),
         ((images * float("nan"), RIG), "NaN"),
-        ((torch.ones(4, 8, 8, 3), RIG), "mask of view 1 is empty"),
+        ((torch.ones(4, 8, 8, 3), RIG), "view 1 shows nothing but its background"),
     ):
         with pytest.raises(Bundle3DError, match=words):
             views_from_images(*arguments)

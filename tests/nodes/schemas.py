@@ -16,7 +16,7 @@ FILE = Path(__file__).with_name("schemas.json")
 LIMITS = ("default", "min", "max", "options")
 # Their options are the files of the machine.
 FILE_CHOICES = {"model_file", "base", "folder", "transformer", "clip", "t5", "vae", "lora", "language_model"}
-FILE_CHOICES |= {"control_net", "style_model", "clip_vision", "image", "captioner"}
+FILE_CHOICES |= {"reconstruction_model", "control_net", "style_model", "clip_vision", "image", "captioner", "unet"}
 
 
 def sockets(nodes: dict[str, Any]) -> dict[str, dict[str, list[dict[str, Any]]]]:

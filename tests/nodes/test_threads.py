@@ -47,7 +47,14 @@ def inputs(run: Run, folders: Path) -> dict[str, Any]:
     write_mesh(box(), folders / "input" / "box.glb")
     image = bundle(4, 16)
     views = run("Bundle3D_SplitBundle", bundle=image)[0]
-    return {"mesh": core_mesh(box()), "views": views, "bundle": image, "image": image, "model_file": "box.glb"}
+    return {
+        "mesh": core_mesh(box()),
+        "views": views,
+        "bundle": image,
+        "image": image,
+        "images": image,
+        "model_file": "box.glb",
+    }
 
 
 @pytest.mark.parametrize("node", WORK)

@@ -1,0 +1,127 @@
+"""Generate Views: from one picture of an object to the views around it."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.multiview.draw import ViewRequest, draw_views
+from ..pipelines.multiview.models import MultiviewModels
+from ..pipelines.multiview.view_grid import NAMED_GRIDS, named_grid
+from ..pipelines.multiview.view_images import views_from_images
+from ..pipelines.progress import Progress
+from .batch import map_batch
+from .compute import as_output
+from .generate_bundle import LARGEST_SEED
+from .sockets import ViewBatch, ViewModels, Views
+
+
+class Bundle3D_GenerateViews(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Bundle3D_GenerateViews",
+            display_name="Generate Views",
+            category="Bundle3D/multi-view",
+            description="Draws what an object looks like from the sides and from behind, from one picture of it.",
+            search_aliases=[
+                "zero123plus",
+                "zero123++",
+                "flexgen",
+                "multi view",
+                "novel view",
+                "image to 3d",
+                "ksampler",
+            ],
+            inputs=[
+                ViewModels.Input("models", tooltip="The models, from Load Multi-view Models."),
+                io.Image.Input(
+                    "image",
+                    tooltip="Pictures of one object each, in the middle of a square on white, as Prepare Photo makes "
+                    "them. A fourth channel is taken as alpha.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=LARGEST_SEED,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Every seed draws the unseen sides anew; a batch takes this seed and those after it.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=ViewRequest.steps,
+                    min=1,
+                    max=200,
+                    tooltip="Steps from noise to picture; 30 to 75.",
+                ),
+                io.Float.Input(
+                    "guidance",
+                    default=ViewRequest.guidance,
+                    min=1.0,
+                    max=20.0,
+                    step=0.1,
+                    tooltip="How strongly to follow the picture. 1 takes half the time and follows it less.",
+                ),
+                io.Combo.Input(
+                    "layout",
+                    options=list(NAMED_GRIDS),
+                    default="flexgen",
+                    tooltip="The views that the model was trained for. flexgen, and the demo model: front, left, back "
+                    "and right. zero123plus, and InstantMesh: six views, from above and below by turns.",
+                ),
+                io.Int.Input(
+                    "tile",
+                    default=0,
+                    min=0,
+                    max=1024,
+                    step=8,
+                    tooltip="Side of a view in pixels; 0 is what the model was made for.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                Views.Output("views", display_name="views", tooltip="The views with their cameras."),
+                io.Image.Output("images", display_name="images", tooltip="The views as an image batch, on white."),
+                io.Image.Output(
+                    "grid", display_name="grid", tooltip="The views in one picture each, as the model drew them."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        models: MultiviewModels,
+        image: torch.Tensor,
+        seed: int,
+        steps: int,
+        guidance: float,
+        layout: str,
+        tile: int,
+    ) -> io.NodeOutput:
+        grid = named_grid(layout)
+
+        def draw(item: tuple[int, torch.Tensor], setting: None, progress: Progress) -> torch.Tensor:
+            index, picture = item
+            own = (seed + index) % (LARGEST_SEED + 1)
+            request = ViewRequest(_on_white(picture), grid, tile or None, steps, guidance, own)
+            return draw_views(models, request, progress)
+
+        grids = map_batch(list(enumerate(image)), draw, [None], "choose smaller views")
+        items = tuple(views_from_images(grid.split(picture), grid.rig) for picture in grids)
+        return io.NodeOutput(
+            ViewBatch(items),
+            as_output(torch.cat([views.rgb for views in items])),
+            as_output(torch.stack(grids)),
+        )
+
+
+def _on_white(picture: torch.Tensor) -> torch.Tensor:
+    if picture.shape[-1] < 4:
+        return picture
+    alpha = picture[..., 3:4]
+    return picture[..., :3] * alpha + 1.0 - alpha
+
+
+NODES = [Bundle3D_GenerateViews]
