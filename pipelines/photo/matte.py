@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 
 from ..errors import Bundle3DError
+from .rim import clean_rim
 
 CUTS = ("automatic", "mask", "alpha", "background colour")
 OPAQUE = 0.999  # a mask that is nowhere below it says nothing of the object
@@ -51,7 +52,8 @@ def cut_out(
     if by not in CUTS:
         raise Bundle3DError(f"Expected a way to cut out ({', '.join(CUTS)}), but got {by!r}; choose one of these.")
     if by in ("automatic", "mask") and mask is not None and (by == "mask" or _says_something(mask)):
-        return Matte(rgb, _object_share(_fitted(mask, rgb), "mask"), ("Cut out by the mask.",))
+        share = _object_share(_fitted(mask, rgb), "mask")
+        return Matte(clean_rim(rgb, share), share, ("Cut out by the mask.",))
     if by in ("automatic", "alpha") and alpha is not None and (by == "alpha" or _says_something(alpha)):
         return Matte(rgb, _object_share(alpha, "alpha channel"), ("Cut out by the image's own alpha.",))
     if by in ("mask", "alpha"):
