@@ -87,8 +87,9 @@ def config_from_shapes(shapes: Shapes, metadata: Mapping[str, str], path: Path) 
         config = _from_shapes(shapes)
         return replace(config, **_stated(metadata))
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        why = f"there is no tensor {error}" if isinstance(error, KeyError) else str(error)
         raise Bundle3DError(
-            f"Expected the dimensions of a PRM or InstantMesh model in '{path.name}', but cannot tell them ({error}); "
+            f"Expected the dimensions of a PRM or InstantMesh model in '{path.name}', but cannot tell them ({why}); "
             "choose final_ckpt.ckpt of PRM, a large InstantMesh checkpoint or a model made by this pack."
         ) from error
 

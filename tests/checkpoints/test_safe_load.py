@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bundle3d.pipelines.checkpoints.safe_load import TensorInfo, read_header, read_state_dict
+from bundle3d.pipelines.checkpoints.safe_load import TensorInfo, read_header, read_metadata, read_state_dict
 from bundle3d.pipelines.errors import Bundle3DError
 from safetensors.torch import save_file
 
@@ -71,6 +71,16 @@ def test_safetensors(file: Path) -> None:
     assert read_header(file) == {
         name: TensorInfo(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors().items()
     }
+
+
+def test_metadata(file: Path, tmp_path: Path) -> None:
+    assert read_metadata(file) == {"format": "pt"}
+    save_file(tensors(), str(tmp_path / "bare.safetensors"))
+    assert read_metadata(tmp_path / "bare.safetensors") == {}
+    torch.save(tensors(), tmp_path / "pickled.ckpt")
+    assert read_metadata(tmp_path / "pickled.ckpt") == {}
+    with pytest.raises(Bundle3DError, match=r"'odd\.safetensors' is damaged: its metadata is not a table"):
+        read_metadata(write_header(tmp_path / "odd.safetensors", {"__metadata__": ["format"]}))
 
 
 @pytest.mark.parametrize("legacy", [False, True])

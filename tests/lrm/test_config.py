@@ -125,7 +125,7 @@ def test_heads_are_64_wide_where_nothing_is_stated() -> None:
 @pytest.mark.parametrize(
     ("change", "metadata", "said"),
     [
-        ({"transformer.pos_embed": None}, {}, "transformer.pos_embed"),
+        ({"transformer.pos_embed": None}, {}, "there is no tensor 'transformer.pos_embed'"),
         ({"transformer.pos_embed": (1, 3000, 1024)}, {}, "1000 positions are no square"),
         ({"transformer.pos_embed": (1024,)}, {}, "index out of range"),
         ({}, {METADATA_KEY: "{"}, "Expecting"),
