@@ -173,7 +173,10 @@ def _lrm_demo_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of the run, that of `train demo` too; goes on where it broke off",
     )
     by_default = argparse.SUPPRESS
-    parser.add_argument("--bundles", type=int, default=by_default, help="procedural objects to learn")
+    parser.add_argument("--bundles", type=int, default=by_default, help="objects to learn as bundles show them")
+    parser.add_argument(
+        "--objects", type=int, default=by_default, help="objects to learn as multi-view models show them"
+    )
     parser.add_argument("--steps", type=int, default=by_default, help="training steps")
     parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
 

@@ -47,6 +47,12 @@ class CaptionedBundle:
             ) from error
         return torch.from_numpy(pixels.astype(np.float32) / 255.0)
 
+    def views(self) -> torch.Tensor:
+        """The colour views of a bundle of two rows, (V, S, S, 3) in [0, 1]."""
+        image = self.image()
+        size = image.shape[0] // 2
+        return torch.stack(image[:size].split(size, dim=1))
+
 
 @dataclass(frozen=True)
 class ProceduralObject:
@@ -109,6 +115,8 @@ def write_dataset(folder: Path, count: int, tile: int, seed: int = 0, progress: 
             save_image(join_bundle(render_views(described.mesh(), rig, tile)), path)
         lines.append(json.dumps({"image": path.name, "caption": described.caption}))
         progress(index + 1, count)
+    if (folder / CAPTIONS).is_file():
+        lines += (folder / CAPTIONS).read_text(encoding="utf-8").splitlines()[count:]  # a longer call's
     write_captions(folder, lines)
 
 

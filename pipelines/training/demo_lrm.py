@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from ..errors import Bundle3DError
 from ..lrm.cameras import camera_vectors, to_model
 from ..lrm.config import LrmConfig
 from ..lrm.model import LargeReconstructionModel
 from ..lrm.triplane import sample_planes
+from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
 from ..views.rig import named_rig
 from .dataset import CaptionedBundle, procedural_object, read_dataset, write_dataset
@@ -22,6 +23,7 @@ from .demo_family import keep_record, unwatched
 from .demo_models import TILE
 from .field_samples import sample_field
 from .loop import LOG, LoopOptions, train
+from .multiview_dataset import object_generator, pictured_mesh, write_pictured_objects
 from .plain_attention import PlainAttention
 from .same_run import require_same_run
 from .whole_file import whole_file
@@ -47,7 +49,7 @@ CONFIG = LrmConfig(
 )
 OPTIONS = LoopOptions(steps=6000, learning_rate=1e-3, average=0.999, save_every=250)
 BATCH = 12
-POINTS_KEPT, POINTS_USED = 3072, 768
+POINTS_KEPT, POINTS_USED = 2048, 768
 REACH = 0.25  # further away from the surface distances are not told apart
 COLORED = 0.06  # so near to the surface colours are learned
 COLOR_WEIGHT, MATERIAL_WEIGHT = 0.5, 0.05
@@ -57,9 +59,11 @@ BRIGHTNESS, NOISE = 0.04, 0.02  # how much views differ from the renders: drawn 
 
 @dataclass(frozen=True)
 class LrmDemoOptions:
-    """How much the demo reconstruction model is shown: objects rendered and training steps."""
+    """How much the demo reconstruction model is shown: objects as bundles show them, in their own sizes, objects as the
+    multi-view model shows them, all of one size and turned, and training steps."""
 
-    bundles: int = 6800
+    bundles: int = 3400
+    objects: int = 4000
     steps: int = OPTIONS.steps
     seed: int = 0
 
@@ -69,17 +73,25 @@ def train_demo_lrm(
 ) -> None:
     """Makes ``target``/model.safetensors; everything on the way is kept in ``work``, where a broken-off call goes on.
 
-    ``work`` may be that of the text demo family: both use the same bundles. ``watch`` gives the progress of a stage by
-    its name. Raises Bundle3DError where ``work`` holds a run with other options.
+    ``work`` may be that of the text demo family and of the multi-view model: it uses their pictures. ``watch`` gives
+    the progress of a stage by its name. Raises Bundle3DError where ``work`` holds a run with other options.
     """
     require_same_run(work / "lrm" / "options.json", asdict(options))
-    write_dataset(work / "dataset", options.bundles, TILE, options.seed, watch("bundle"))
-    bundles = read_dataset(work / "dataset")[: options.bundles]
-    samples = write_field_samples(work / "fields", len(bundles), options.seed, watch("field"))
-    torch.manual_seed(options.seed)
+    seed = options.seed
+    write_dataset(work / "dataset", options.bundles, TILE, seed, watch("bundle"))
+    pictures: list[CaptionedBundle] = read_dataset(work / "dataset")[: options.bundles]
+    pictures += write_pictured_objects(work / "objects", options.objects, TILE, seed, watch("object"))
+    meshes = [procedural_object(index, seed).mesh for index in range(options.bundles)]
+    meshes += [partial(_object_mesh, index, seed) for index in range(options.objects)]
+    fields = [work / "fields" / f"{picture.path.parent.name}-{picture.path.stem}.npy" for picture in pictures]
+    sampled = watch("field")
+    for index, (path, mesh) in enumerate(zip(fields, meshes, strict=True)):
+        write_field_samples(path, mesh, np.random.default_rng((seed, 3, index)))
+        sampled(index + 1, len(fields))
+    torch.manual_seed(seed)
     model = new_lrm()
     loop = replace(OPTIONS, steps=options.steps)
-    train_lrm(model, bundles, samples, work / "lrm", loop, options.seed, watch("reconstruction step"))
+    train_lrm(model, pictures, fields, work / "lrm", loop, seed, watch("reconstruction step"))
     save_lrm(model, target / MODEL)
     keep_record(target / "training", {"lrm": work / "lrm" / LOG}, options)
 
@@ -102,52 +114,39 @@ def new_lrm(config: LrmConfig = CONFIG) -> LargeReconstructionModel:
     return model
 
 
-def write_field_samples(folder: Path, count: int, seed: int, progress: Progress = silent) -> list[Path]:
-    """Files (P, 7) float16 of the dataset's objects: a point in the model's frame, its distance, its colour.
-
-    Goes on where an earlier call broke off.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for index in range(count):
-        path = folder / f"{index:05d}.npy"
-        paths.append(path)
-        if not path.is_file():
-            samples = sample_field(
-                procedural_object(index, seed).mesh(), POINTS_KEPT, np.random.default_rng((seed, 2, index))
-            )
-            points = to_model(torch.from_numpy(samples.points)).numpy()
-            rows = np.concatenate((points, samples.distance[:, None], samples.color), axis=1).astype(np.float16)
-            with whole_file(path) as unfinished, unfinished.open("wb") as file:
-                np.save(file, rows)
-        progress(index + 1, count)
-    return paths
+def write_field_samples(path: Path, mesh: Callable[[], Mesh], generator: np.random.Generator) -> None:
+    """Writes (P, 7) float16 unless it is there: points in the model's frame, their distances, their colours."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = sample_field(mesh(), POINTS_KEPT, generator)
+    points = to_model(torch.from_numpy(samples.points)).numpy()
+    rows = np.concatenate((points, samples.distance[:, None], samples.color), axis=1).astype(np.float16)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, rows)
 
 
 def train_lrm(
     model: LargeReconstructionModel,
-    bundles: Sequence[CaptionedBundle],
-    samples: Sequence[Path],
+    pictures: Sequence[CaptionedBundle],
+    fields: Sequence[Path],
     folder: Path,
     options: LoopOptions = OPTIONS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> None:
-    """Trains ``model`` in place to give back the fields of the objects in the colour rows of ``bundles``.
+    """Trains ``model`` in place to give back the ``fields`` (files of samples) of the objects in ``pictures``.
 
-    Ends with the running average of its weights. Raises Bundle3DError where there are no field samples.
+    Ends with the running average of its weights.
     """
-    if len(samples) < len(bundles):
-        raise Bundle3DError(
-            f"Expected field samples of {len(bundles)} bundles, but got {len(samples)}; make them first."
-        )
     model.train()
     cameras = camera_vectors(named_rig(RIG).at_distance(model.config.camera_distance))
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
-        picked = torch.randint(len(bundles), (BATCH,), generator=generator).tolist()
-        images = as_if_drawn(torch.stack([view_images(bundles[index]) for index in picked]), generator)
-        rows = torch.stack([_some_rows(samples[index], generator) for index in picked])
+        picked = torch.randint(len(pictures), (BATCH,), generator=generator).tolist()
+        views = torch.stack([pictures[index].views() for index in picked])
+        images = as_if_drawn(views.permute(0, 1, 4, 2, 3), generator)
+        rows = torch.stack([_some_rows(fields[index], generator) for index in picked])
         with torch.autocast("cpu", torch.bfloat16), PlainAttention():
             planes = model.planes(images, cameras.expand(BATCH, -1, -1))
         return field_loss(model, planes.float(), rows)
@@ -173,13 +172,6 @@ def field_loss(model: LargeReconstructionModel, planes: torch.Tensor, rows: torc
     return result
 
 
-def view_images(bundle: CaptionedBundle) -> torch.Tensor:
-    """The colour views (4, 3, S, S) of a bundle, in [0, 1]."""
-    image = bundle.image()
-    size = image.shape[0] // 2
-    return torch.stack(image[:size].split(size, dim=1)).permute(0, 3, 1, 2)
-
-
 def as_if_drawn(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """``images`` (B, V, 3, S, S) with the small errors that drawn views have: another brightness each, and noise."""
     brightness = 1.0 + BRIGHTNESS * torch.randn(*images.shape[:2], 1, 1, 1, generator=generator)
@@ -196,6 +188,10 @@ def save_lrm(model: LargeReconstructionModel, path: Path) -> None:
     state = {name: tensor.detach().half().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as unfinished:
         save_file(state, unfinished, metadata=model.config.metadata())
+
+
+def _object_mesh(index: int, seed: int) -> Mesh:
+    return pictured_mesh(object_generator(index, seed))
 
 
 def _some_rows(path: Path, generator: torch.Generator) -> torch.Tensor:

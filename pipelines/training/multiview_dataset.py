@@ -43,9 +43,13 @@ class PicturedObject(CaptionedBundle):
         """What the model is shown, (S, S, 3) in [0, 1]."""
         return self.tiles()[0]
 
+    def views(self) -> torch.Tensor:
+        """The four views, (4, S, S, 3) in [0, 1]."""
+        return self.tiles()[1:]
+
     def image(self) -> torch.Tensor:
         """What the model's autoencoder works on: all views in one picture (2 S, 2 S, 3), with its lower contrast."""
-        return 0.5 + (named_grid("flexgen").join(self.tiles()[1:]) - 0.5) * CONTRAST
+        return 0.5 + (named_grid("flexgen").join(self.views()) - 0.5) * CONTRAST
 
 
 def write_pictured_objects(
@@ -53,14 +57,14 @@ def write_pictured_objects(
 ) -> list[PicturedObject]:
     """Renders ``count`` procedural subjects with tiles of ``tile`` pixels; goes on where an earlier call broke off.
 
-    Each has a generator of its own, so that it is the same whatever was made before it.
+    They are those that ``object_generator`` gives by their number.
     """
     folder.mkdir(parents=True, exist_ok=True)
     objects = []
     for index in range(count):
         path = folder / f"{index:05d}.png"
         if not path.is_file():
-            save_image(_row(np.random.default_rng((seed, 2, index)), tile), path)
+            save_image(_row(object_generator(index, seed), tile), path)
         objects.append(PicturedObject(path, ""))
         progress(index + 1, count)
     return objects
@@ -73,11 +77,22 @@ def picture_of(mesh: Mesh, elevation: float, tile: int) -> torch.Tensor:
     return frame_object(unmix_white(seen.rgb, seen.mask)[0], seen.mask[0], tile).rgb
 
 
-def _row(generator: np.random.Generator, tile: int) -> torch.Tensor:
+def pictured_mesh(generator: np.random.Generator) -> Mesh:
+    """A random subject that training may see, ``EXTENT`` long, facing the camera or turned away from it."""
     subject = draw_subject(generator)
     mesh = normalise(build(subject, generator), EXTENT)
     if generator.random() >= FRONTAL_SHARE:
         mesh = _turned(mesh, float(generator.uniform(0.0, 360.0)))
+    return mesh
+
+
+def object_generator(index: int, seed: int) -> np.random.Generator:
+    """The generator of the object with a number: each has its own, whatever was made before it."""
+    return np.random.default_rng((seed, 2, index))
+
+
+def _row(generator: np.random.Generator, tile: int) -> torch.Tensor:
+    mesh = pictured_mesh(generator)
     level = generator.random() < LEVEL_SHARE
     elevation = RIG_ELEVATION if level else float(generator.uniform(*ELEVATIONS))
     views = render_views(mesh, named_rig("kiss3dgen"), tile).rgb

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.training.dataset import CAPTIONS, read_dataset, save_image, write_dataset
+from bundle3d.pipelines.training.dataset import CAPTIONS, procedural_object, read_dataset, save_image, write_dataset
 
 
 def test_a_dataset_is_the_same_each_time_and_goes_on_where_it_broke_off(tmp_path: Path) -> None:
@@ -23,6 +23,23 @@ def test_a_dataset_is_the_same_each_time_and_goes_on_where_it_broke_off(tmp_path
         assert torch.equal(one.image(), other.image())
     assert first[0].image().shape == (64, 128, 3)
     assert float(first[0].image().min()) < 0.9
+    assert torch.equal(first[0].views()[1], first[0].image()[:32, 32:64])
+
+
+def test_a_shorter_call_keeps_what_a_longer_one_made_and_another_size_is_refused(tmp_path: Path) -> None:
+    write_dataset(tmp_path, 3, 32, seed=1)
+    before = (tmp_path / CAPTIONS).read_text(encoding="utf-8")
+    write_dataset(tmp_path, 1, 32, seed=1)
+    assert (tmp_path / CAPTIONS).read_text(encoding="utf-8") == before
+    with pytest.raises(Bundle3DError, match="choose another folder"):
+        write_dataset(tmp_path, 3, 64, seed=1)
+
+
+def test_the_mesh_of_an_object_is_the_same_at_every_call() -> None:
+    described = procedural_object(5)
+    first, second = described.mesh(), described.mesh()
+    assert torch.equal(first.vertices, second.vertices)
+    assert first.colors is not None and second.colors is not None and torch.equal(first.colors, second.colors)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from bundle3d.pipelines.lrm.load import load_lrm
 from bundle3d.pipelines.runner.command import main
 from bundle3d.pipelines.training import demo_lrm
 from bundle3d.pipelines.training.dataset import procedural_object, read_dataset
-from bundle3d.pipelines.training.demo_lrm import CONFIG, as_if_drawn, field_loss, new_lrm, train_lrm, view_images
+from bundle3d.pipelines.training.demo_lrm import CONFIG, as_if_drawn, field_loss, new_lrm, train_lrm
 
-BUNDLES, STEPS = 3, 2
+BUNDLES, OBJECTS, STEPS = 2, 2, 2
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("lrm")
     work, target = folder / "work", folder / "demo"
     call = ["train", "lrm-demo", "--work", str(work), "--out", str(target)]
-    assert main([*call, "--bundles", str(BUNDLES), "--steps", str(STEPS)]) == 0
+    assert main([*call, "--bundles", str(BUNDLES), "--objects", str(OBJECTS), "--steps", str(STEPS)]) == 0
     return work, target
 
 
@@ -37,12 +37,12 @@ def test_the_file_loads_with_its_dimensions(run: tuple[Path, Path]) -> None:
 
 def test_another_run_in_the_same_folder_is_refused(run: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     call = ["train", "lrm-demo", "--work", str(run[0]), "--out", str(run[1]), "--bundles", str(BUNDLES)]
-    assert main([*call, "--steps", str(STEPS + 1)]) == 2
+    assert main([*call, "--objects", str(OBJECTS), "--steps", str(STEPS + 1)]) == 2
     assert "choose another folder" in capsys.readouterr().err
 
 
 def test_field_samples_lie_in_the_frame_of_the_model(run: tuple[Path, Path]) -> None:
-    rows = np.load(run[0] / "fields" / "00000.npy").astype(np.float32)
+    rows = np.load(run[0] / "fields" / "dataset-00000.npy").astype(np.float32)
     mesh = procedural_object(0).mesh()
     inside = rows[rows[:, 3] < 0.0]
     # The model's +Z is our +Y.
@@ -53,14 +53,14 @@ def test_field_samples_lie_in_the_frame_of_the_model(run: tuple[Path, Path]) -> 
 
 def test_training_learns(run: tuple[Path, Path], tmp_path: Path) -> None:
     bundles = read_dataset(run[0] / "dataset")[:1]
-    samples = sorted((run[0] / "fields").glob("*.npy"))[:1]
+    fields = [run[0] / "fields" / "dataset-00000.npy"]
     small = replace(
         CONFIG, encoder_layers=1, layers=1, encoder_width=32, encoder_hidden=32, width=32, hidden=32, heads=2
     )
     torch.manual_seed(0)
     model = new_lrm(small)
-    rows = torch.from_numpy(np.load(samples[0])).float()[None]
-    views = view_images(bundles[0])[None]
+    rows = torch.from_numpy(np.load(fields[0])).float()[None]
+    views = bundles[0].views().permute(0, 3, 1, 2)[None]
     cameras = torch.zeros(1, 4, 16)
 
     def distance_from_truth() -> float:
@@ -69,7 +69,7 @@ def test_training_learns(run: tuple[Path, Path], tmp_path: Path) -> None:
 
     before = distance_from_truth()
     options = replace(demo_lrm.OPTIONS, steps=12, learning_rate=5e-3, warmup=1, average=0.5)
-    train_lrm(model, bundles, samples, tmp_path, options)
+    train_lrm(model, bundles, fields, tmp_path, options)
     assert distance_from_truth() < 0.8 * before
 
 
