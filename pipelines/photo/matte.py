@@ -19,7 +19,7 @@ BORDER = 0.02  # of the shorter side: the width of the frame that shows the back
 PLAIN_SHARE = 0.8  # of the frame that has to have the background's colour; objects may touch some of it
 LOWEST, HIGHEST = 0.02, 0.06  # colour differences within the noise of a background
 RAMP = 0.08  # of colour difference, from background to object
-HOLE_SHARE = 0.0005  # of the image, the least area of an enclosed piece of background
+HOLE_SHARE, LEAST_HOLE = 0.0002, 16  # of the image, and in pixels: the least area of an enclosed piece of background
 
 ADVICE = "cut it out with Load Background Removal Model and Remove Background, and connect the mask"
 
@@ -141,6 +141,6 @@ def _outside(similar: np.ndarray, equal: np.ndarray, holes: bool) -> np.ndarray:
     chosen = np.zeros(len(areas), dtype=bool)
     chosen[at_border] = True
     if holes:
-        chosen |= areas >= max(1.0, HOLE_SHARE * similar.size)
+        chosen |= areas >= max(LEAST_HOLE, HOLE_SHARE * similar.size)
     chosen[0] = False
     return chosen[pieces]

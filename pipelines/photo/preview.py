@@ -16,8 +16,9 @@ def show_cut(photo: torch.Tensor, framed: Framed) -> torch.Tensor:
     """(512, 512, 3): the whole photo (H, W, 3) with all but the object pale, and an orange line around the square."""
     height, width = framed.kept.shape
     x, y, side = framed.square
-    left, top = min(0, x), min(0, y)
-    extent = max(width - left, x + side - left, height - top, y + side - top)
+    left, top, right, bottom = min(0, x), min(0, y), max(width, x + side), max(height, y + side)
+    extent = max(right - left, bottom - top)
+    left, top = left - (extent - (right - left)) // 2, top - (extent - (bottom - top)) // 2
     share = framed.kept[..., None]
     paper = torch.full((extent, extent, 3), PAPER, dtype=photo.dtype, device=photo.device)
     paper[-top : height - top, -left : width - left] = photo * share + (1 - share) * (PAPER + REST * (photo - PAPER))

@@ -24,6 +24,7 @@ LONGEST = 2048  # pixels on the longer side
 SPARE = 1.5  # how much larger than wanted an image is left by the coarse reduction, for the fine one to work on
 STRIP = 256  # rows of the coarsely reduced image that are made at a time
 
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")  # mif1 alone may also be AVIF
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,8 +83,8 @@ def _check_file(path: Path) -> None:
             f"{path.stat().st_size >> 20}; save it smaller."
         )
     with path.open("rb") as file:
-        head = file.read(12)
-    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1"):
+        head = file.read(64)
+    if head[4:8] == b"ftyp" and any(brand in head[8:] for brand in HEIC_BRANDS) and b"avif" not in head:
         raise Bundle3DError(
             f"Expected a PNG, JPEG, WebP, GIF, TIFF or BMP image, but {path.name} is HEIC; save it as JPEG."
         )

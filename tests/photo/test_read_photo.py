@@ -242,6 +242,23 @@ def test_what_is_no_image_is_refused(tmp_path: Path, data: bytes, words: str) ->
         read_photo(tmp_path / "none.png")
 
 
+def test_avif_with_a_general_brand_is_not_taken_for_heic(tmp_path: Path) -> None:
+    file = tmp_path / "photo.avif"
+    file.write_bytes(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf")
+    with pytest.raises(Bundle3DError, match="cannot be decoded"):
+        read_photo(file)
+    file.write_bytes(b"\0\0\0\x1cftypmif1\0\0\0\0mif1heicmiaf")
+    with pytest.raises(Bundle3DError, match="is HEIC"):
+        read_photo(file)
+
+
+def test_grey_profiles_are_applied_to_grey(tmp_path: Path) -> None:
+    grey = np.asarray(Image.fromarray(scene()).convert("L"))
+    file = tmp_path / "grey.png"
+    Image.fromarray(grey).save(file, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    assert error(read_photo(file).rgb, np.repeat(grey[..., None], 3, axis=2)) <= 1.01
+
+
 def test_float_images_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((32, 32), dtype=np.float32)).save(tmp_path / "linear.tiff")
     with pytest.raises(Bundle3DError, match="floats"):
