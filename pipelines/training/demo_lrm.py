@@ -108,8 +108,8 @@ def new_lrm(config: LrmConfig = CONFIG) -> LargeReconstructionModel:
         elif "adaLN_modulation" in name:
             torch.nn.init.zeros_(weight)
     for perceptron in (model.decoder.net_deformation, model.decoder.net_weight):
-        torch.nn.init.zeros_(perceptron[-1].weight)
-        torch.nn.init.zeros_(perceptron[-1].bias)
+        for parameter in perceptron[-1].parameters():
+            torch.nn.init.zeros_(parameter)
         perceptron.requires_grad_(False)
     return model
 
