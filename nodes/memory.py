@@ -72,6 +72,13 @@ def hold_whole_network(module: Any) -> Holder:
     return hold_network(module)
 
 
+def hold_reconstruction(module: Any) -> Holder:
+    """The networks of a reconstruction model, which were trained in more range than float16 has."""
+    device = model_management.get_torch_device()
+    dtype = compute_dtype(module, device, OUT_OF_RANGE_IN_HALF)
+    return Holder(module, device, model_management.unet_offload_device(), dtype)
+
+
 def hold_text_encoder(module: Any) -> Holder:
     """A text encoder, on the device that ComfyUI encodes text on."""
     device = model_management.text_encoder_device()

@@ -17,6 +17,8 @@ DEMO = "Bundle3D demo"
 PIPELINE = "model_index.json"  # what makes a folder a diffusers pipeline
 SINGLE_MODEL = "config.json"  # what makes a folder one model of diffusers or transformers
 LANGUAGE_MODELS = "LLM"  # the folder under models/ where other packs put language models, too
+RECONSTRUCTION_MODELS = "bundle3d"
+NO_FOLDERS_OF_COMFYUI = (LANGUAGE_MODELS, RECONSTRUCTION_MODELS)
 WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -72,8 +74,8 @@ def _names(kind: str, marker: str) -> list[str]:
 
 
 def _roots(kind: str) -> list[Path]:
-    """Where ComfyUI looks for models of ``kind``; language models have no folder of ComfyUI's own."""
-    if kind == LANGUAGE_MODELS:
+    """Where ComfyUI looks for models of ``kind``; for some it has no folder of its own."""
+    if kind in NO_FOLDERS_OF_COMFYUI:
         folder_paths.add_model_folder_path(kind, os.path.join(folder_paths.models_dir, kind))
     return [Path(root) for root in folder_paths.get_folder_paths(kind)]
 

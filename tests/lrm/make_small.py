@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from bundle3d.pipelines.lrm.config import LrmConfig
+from bundle3d.pipelines.lrm.field import TriplaneField
 from bundle3d.pipelines.lrm.model import LargeReconstructionModel
 
 SMALL = LrmConfig(
@@ -50,3 +51,11 @@ def wave_images(size: int) -> torch.Tensor:
 def wave_points(count: int = 64) -> torch.Tensor:
     """(count, 3), some of them outside the planes."""
     return (1.05 * torch.sin(0.7 * torch.arange(3 * count, dtype=torch.float64))).float().reshape(count, 3)
+
+
+def put_surface(model: LargeReconstructionModel, images: torch.Tensor, cameras: torch.Tensor) -> None:
+    """Shifts the distances of a model, in place, so that half of the space around these views' object is inside."""
+    axis = torch.linspace(-1.0, 1.0, 17)
+    with torch.no_grad():
+        sdf = TriplaneField(model.decoder, model.planes(images, cameras)[0]).sdf_grid(axis)
+        model.decoder.net_sdf[-1].bias -= sdf.median()

@@ -1,0 +1,115 @@
+"""The large reconstruction model through the nodes, on random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundle3d.nodes.interop import accept
+from bundle3d.pipelines.checkpoints import demo_folder
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.lrm.inputs import image_input
+from bundle3d.pipelines.lrm.model import LargeReconstructionModel
+from bundle3d.pipelines.training.demo_lrm import CONFIG, new_lrm, save_lrm
+from bundle3d.pipelines.views.rig import named_rig
+from bundle3d.tests.lrm.make_small import put_surface
+
+from .test_views import bundle
+
+Run = Callable[..., Any]
+TINY = replace(
+    CONFIG, image_size=32, encoder_width=32, encoder_hidden=48, encoder_layers=1, encoder_heads=2, width=32, hidden=48,
+    layers=1, heads=2, plane_channels=4, grid_resolution=16,
+)  # fmt: skip
+
+
+def tiny_lrm(material: bool = True) -> LargeReconstructionModel:
+    """Random, but with a surface."""
+    torch.manual_seed(0)
+    model = new_lrm(replace(TINY, material=material, linear_color=material)).requires_grad_(False)
+    gray = torch.full((4, 32, 32, 3), 0.5)
+    put_surface(model, *image_input(gray, named_rig("kiss3dgen"), TINY))
+    return model
+
+
+@pytest.fixture
+def reconstruction_file(tiny_folder: Path) -> Path:
+    path = tiny_folder / "bundle3d" / "tiny.safetensors"
+    save_lrm(tiny_lrm(), path)
+    return path
+
+
+@pytest.fixture
+def views(run: Run) -> Any:
+    return run("Bundle3D_SplitBundle", bundle=bundle(4))[0]
+
+
+def load(run: Run, precision: str = "as stored") -> Any:
+    return run("Bundle3D_LoadReconstructionModel", reconstruction_model="tiny.safetensors", precision=precision)[0]
+
+
+def test_files_of_the_folder_are_offered(reconstruction_file: Path, nodes: dict[str, Any]) -> None:
+    schema = nodes["Bundle3D_LoadReconstructionModel"].define_schema()
+    assert schema.inputs[0].options == ["Bundle3D demo", "tiny.safetensors"]
+
+
+def test_the_demo_model_is_found_where_it_lies(run: Run, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_folder / "demo" / "model.safetensors"
+    monkeypatch.setattr("bundle3d.nodes.load_reconstruction_model.DEMO_RECONSTRUCTION_MODEL", path)
+    with pytest.raises(Bundle3DError, match="train lrm-demo"):
+        run("Bundle3D_LoadReconstructionModel")
+    save_lrm(tiny_lrm(), path)
+    assert run("Bundle3D_LoadReconstructionModel")[0].config.grid_resolution == TINY.grid_resolution
+    assert demo_folder.DEMO_RECONSTRUCTION_MODEL.parts[-2:] == ("demo_lrm", "model.safetensors")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_views_become_a_mesh_in_their_place(run: Run, reconstruction_file: Path, views: Any, precision: str) -> None:
+    from bundle3d.nodes.sockets import ViewBatch
+
+    model = load(run, precision)
+    place = torch.diag(torch.tensor((2.0, 2.0, 2.0, 1.0), dtype=torch.float64))
+    moved = ViewBatch(views.items * 2, (torch.eye(4, dtype=torch.float64), place))
+    mesh, files, report = run("Bundle3D_ReconstructViews", model=model, views=moved).args
+    first, second = accept(mesh)
+    assert torch.equal(first.vertices, second.vertices) and torch.equal(second.transform, place)
+    assert first.colors is not None and len(files) == 2 and files[0].format == "glb"
+    assert report.count("View 4: outline overlap") == 2
+    weights = [part.weight for part in model.network.module.modules() if isinstance(part, torch.nn.Linear)]
+    assert {weight.dtype for weight in weights} == {torch.float32 if precision == "fp32" else torch.bfloat16}
+
+
+def test_a_texture_is_read_off_the_model(run: Run, reconstruction_file: Path, views: Any) -> None:
+    options = {"texture": "512", "target_faces": 500, "material": True, "fit_size": False}
+    mesh = run("Bundle3D_ReconstructViews", model=load(run), views=views, resolution=24, **options)[0]
+    (textured,) = accept(mesh)
+    material = textured.materials[0]
+    assert material.base_color_texture.shape == material.orm_texture.shape == (512, 512, 3)
+    save_lrm(tiny_lrm(material=False), reconstruction_file.with_name("colors.safetensors"))
+    plain = run("Bundle3D_LoadReconstructionModel", reconstruction_model="colors.safetensors")[0]
+    with pytest.raises(Bundle3DError, match="predicts material"):
+        run("Bundle3D_ReconstructViews", model=plain, views=views, **options)
+
+
+def test_the_memory_manager_may_move_the_networks_away(run: Run, reconstruction_file: Path, views: Any) -> None:
+    from comfy import model_management
+
+    model = load(run)
+    first = accept(run("Bundle3D_ReconstructViews", model=model, views=views)[0])[0]
+    model_management.unload_all_models()
+    second = accept(run("Bundle3D_ReconstructViews", model=model, views=views)[0])[0]
+    assert torch.equal(first.vertices, second.vertices)
+    assert all(parameter.dtype == torch.float32 for parameter in model.reader.parameters())
+
+
+def test_cancelling_takes_effect(run: Run, reconstruction_file: Path, views: Any) -> None:
+    from comfy import model_management
+
+    model = load(run)
+    model_management.interrupt_current_processing(True)
+    with pytest.raises(model_management.InterruptProcessingException):
+        run("Bundle3D_ReconstructViews", model=model, views=views)
