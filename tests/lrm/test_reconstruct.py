@@ -59,9 +59,9 @@ def test_the_mesh_has_the_size_of_the_views(size: float, views: ViewSet, monkeyp
     """The model is told 3.5 of cameras at 4.5; what it makes is too small or too large for either."""
     result = reconstruct_views(reconstruction_of(size, monkeypatch), views)
     told = reconstruct_views(reconstruction_of(size, monkeypatch), views, LrmOptions(fit=False))
-    torch.testing.assert_close(told.mesh.bounds[1], RADII * (size * 4.5 / 3.5), atol=0.01, rtol=0)
+    torch.testing.assert_close(told.mesh.bounds[1], RADII * (size * 4.5 / 3.5), atol=0.015, rtol=0)
     torch.testing.assert_close(result.mesh.bounds[1], RADII, atol=0.015, rtol=0)
-    assert told.scale == 1.0 and min(result.overlaps) > 0.97 > max(told.overlaps)
+    assert told.scale == 1.0 and min(result.overlaps) > 0.95 > max(told.overlaps)
     torch.testing.assert_close(result.mesh.vertices * result.scale, told.mesh.vertices)
 
 
