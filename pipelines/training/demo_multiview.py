@@ -14,21 +14,21 @@ from ..progress import Progress
 from . import train_multiview, train_vae
 from .demo_family import keep_record, unwatched
 from .demo_models import TILE
-from .demo_multiview_models import new_empty_prompt, new_unet, new_vision_encoder, save_multiview
+from .demo_multiview_models import new_empty_prompt, new_unet, new_vision_encoder, read_low_contrast, save_multiview
 from .loop import LOG
 from .multiview_dataset import PicturedObject, write_pictured_objects
 from .same_run import require_same_run
 from .train_multiview import PictureAndViews, encode_views
 
-VAE_OBJECTS = 800
+VAE_OBJECTS = 600
 
 
 @dataclass(frozen=True)
 class MultiviewOptions:
     """How much the model is shown: objects rendered, steps of the autoencoder and of the UNet."""
 
-    objects: int = 4000
-    vae_steps: int = 600
+    objects: int = 3200
+    vae_steps: int = 300
     unet_steps: int = train_multiview.OPTIONS.steps
     seed: int = 0
 
@@ -71,8 +71,9 @@ def _autoencoder(
             "'bundle3d train demo' first, or name another folder with --vae."
         )
     vae = AutoencoderKL.from_pretrained(start, torch_dtype=torch.float32)
-    vae_options = replace(train_vae.OPTIONS, steps=options.vae_steps, learning_rate=5e-4)
+    vae_options = replace(train_vae.OPTIONS, steps=options.vae_steps, learning_rate=3e-4)
     train_vae.train_vae(vae, objects, folder, vae_options, options.seed, progress)
+    read_low_contrast(vae)
     unfinished = folder / "unfinished"
     vae.save_pretrained(unfinished)
     unfinished.replace(finished)

@@ -20,6 +20,7 @@ from transformers import (  # type: ignore[attr-defined]
     PreTrainedTokenizerBase,
 )
 
+from ..multiview.draw import CONTRAST
 from ..multiview.models import PictureProcessing
 from .demo_models import CHARACTERS, TILE, new_tokenizers
 from .whole_file import whole_file
@@ -39,6 +40,17 @@ SCHEDULER: dict[str, Any] = {
     "prediction_type": "v_prediction",
     "timestep_spacing": "trailing",
 }
+
+
+@torch.no_grad()
+def read_low_contrast(vae: AutoencoderKL) -> None:
+    """Makes an autoencoder take and give pixels of the model's lower contrast, in place; latents stay as they are.
+
+    Pixels are around zero, so that lower contrast is a factor, which the first and the last layer take up.
+    """
+    vae.encoder.conv_in.weight /= CONTRAST
+    vae.decoder.conv_out.weight *= CONTRAST
+    vae.decoder.conv_out.bias *= CONTRAST
 
 
 def new_unet(channels: int) -> UNet2DConditionModel:

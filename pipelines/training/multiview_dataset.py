@@ -11,7 +11,6 @@ import torch
 
 from ..meshes.mesh import Mesh
 from ..meshes.normalise import normalise
-from ..multiview.draw import CONTRAST
 from ..multiview.view_grid import named_grid
 from ..photo.frame import frame_object
 from ..progress import Progress, silent
@@ -48,8 +47,8 @@ class PicturedObject(CaptionedBundle):
         return self.tiles()[1:]
 
     def image(self) -> torch.Tensor:
-        """What the model's autoencoder works on: all views in one picture (2 S, 2 S, 3), with its lower contrast."""
-        return 0.5 + (named_grid("flexgen").join(self.views()) - 0.5) * CONTRAST
+        """All views in one picture, as the model lays them out: (2 S, 2 S, 3) in [0, 1]."""
+        return named_grid("flexgen").join(self.views())
 
 
 def write_pictured_objects(

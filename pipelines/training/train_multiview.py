@@ -13,7 +13,7 @@ from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncest
 from transformers import CLIPTextModel, CLIPVisionModelWithProjection, PreTrainedTokenizerBase
 
 from ..multiview.conditioning import processed
-from ..multiview.draw import scaled_latents
+from ..multiview.draw import CONTRAST, scaled_latents
 from ..multiview.reference_attention import attend_to_references, predict
 from ..progress import Progress, silent
 from .demo_multiview_models import FOR_VAE, FOR_VISION, RAMP, SCHEDULER
@@ -25,7 +25,7 @@ from .train_vae import encode
 BATCH = 16
 ENCODED_AT_ONCE = 16
 UNGUIDED_SHARE = 0.1  # of the examples that learn to draw from a picture of nothing
-OPTIONS = LoopOptions(steps=5000, learning_rate=8e-4, warmup=200, average=0.999, save_every=250)
+OPTIONS = LoopOptions(steps=4500, learning_rate=1e-3, warmup=200, average=0.999, save_every=250)
 
 
 class PictureAndViews(torch.nn.Module):
@@ -81,7 +81,8 @@ def encode_views(
     views, pictures, pixels = [], [], []
     for start in range(0, len(objects), ENCODED_AT_ONCE):
         some = objects[start : start + ENCODED_AT_ONCE]
-        views.append(scaled_latents((encode(vae, torch.stack([each.image() for each in some])) - shift) * scale))
+        pictured = 0.5 + (torch.stack([each.image() for each in some]) - 0.5) * CONTRAST
+        views.append(scaled_latents((encode(vae, pictured) - shift) * scale))
         shown = [each.picture() for each in some]
         pictures.append(vae.encode(torch.cat([processed(each, FOR_VAE) for each in shown])).latent_dist.mean)
         pixels.append(torch.cat([processed(each, FOR_VISION) for each in shown]))
