@@ -20,7 +20,10 @@ def model_input(views: ViewSet, config: LrmConfig) -> tuple[torch.Tensor, torch.
 
     Colours outside the mask become white. Every camera is given the distance that the model knows: its reconstruction
     then is in the model's own units, in which that distance would show the views as they are. Angles and field of view
-    are the rig's, in any order of views. Raises Bundle3DError as ``image_input`` does, and for an empty mask.
+    are the rig's, and views come in its order, whichever it is: a bundle's columns have the azimuths 0, 90, 180 and
+    270, Zero123++'s views those of its own rig; the object's front is where azimuth 0 looks at.
+
+    Raises Bundle3DError as ``image_input`` does, and for an empty mask.
     """
     views.require_object()
     # The colours already lie on white: mixing again by a soft mask would lighten the rim.
