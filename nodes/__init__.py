@@ -34,6 +34,8 @@ NODE_FILES = (
     "views_from_images",
     "load_reconstruction_model",
     "reconstruct_views",
+    "reference_bundle",
+    "bundle_preset",
     "bundle_prompt",
     "bundle_control",
     "generate_bundle",

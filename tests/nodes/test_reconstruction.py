@@ -18,6 +18,7 @@ from bundle3d.pipelines.training.demo_lrm import CONFIG, new_lrm, save_lrm
 from bundle3d.pipelines.views.rig import named_rig
 from bundle3d.tests.lrm.make_small import put_surface
 
+from .test_meshes import box, core_mesh
 from .test_views import bundle
 
 Run = Callable[..., Any]
@@ -113,3 +114,28 @@ def test_cancelling_takes_effect(run: Run, reconstruction_file: Path, views: Any
     model_management.interrupt_current_processing(True)
     with pytest.raises(model_management.InterruptProcessingException):
         run("Bundle3D_ReconstructViews", model=model, views=views)
+
+
+def test_a_reference_bundle_has_the_colours_of_the_views_over_the_normals_of_the_mesh(run: Run, views: Any) -> None:
+    from bundle3d.nodes.sockets import ViewBatch
+
+    mesh = core_mesh(box())
+    plain = run("Bundle3D_RenderBundle", mesh=mesh, tile_size=64, normalise=False)
+    image, made = run("Bundle3D_ReferenceBundle", mesh=mesh, views=plain[1], tile_size=64).args
+    assert torch.equal(image[:, :64], plain[0][:, :64]) and image.shape == (1, 128, 256, 3)
+    assert float((image - plain[0]).abs().mean()) < 0.01
+    place = torch.diag(torch.tensor((2.0, 2.0, 2.0, 1.0), dtype=torch.float64))
+    moved = ViewBatch(plain[1].items, (place,))
+    half = core_mesh(box().with_(vertices=box().vertices * 2.0))
+    again, made = run("Bundle3D_ReferenceBundle", mesh=half, views=moved, tile_size=64).args
+    assert torch.allclose(again, image, atol=0.02) and torch.equal(made.transforms[0], place)
+    alone = run("Bundle3D_ReferenceBundle", mesh=mesh, colors="mesh, unlit", tile_size=64, distance=4.5)[0]
+    assert torch.allclose(alone, plain[0], atol=1e-5)
+    with pytest.raises(Bundle3DError, match="connect them"):
+        run("Bundle3D_ReferenceBundle", mesh=mesh)
+
+
+def test_presets_are_plain_numbers(run: Run) -> None:
+    values = run("Bundle3D_BundlePreset").args
+    assert values[:7] == (0.95, 20, 3.5, 0.6, 0.0, 0.65, 0.5) and isinstance(values[1], int)
+    assert run("Bundle3D_BundlePreset", preset="mesh to 3D, repository").args[3:6] == (0.1, 0.0, 0.2)

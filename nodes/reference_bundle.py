@@ -1,0 +1,109 @@
+"""Reference Bundle: from meshes, and the views that they were made of, to the bundles that a drawing starts from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.bundle.reference import COLORS, ReferenceOptions, reference_views
+from ..pipelines.kernels import one_torch_thread
+from ..pipelines.meshes.mesh import Mesh
+from ..pipelines.progress import Progress
+from ..pipelines.views.bundle import join_bundle
+from ..pipelines.views.view_set import ViewSet
+from . import interop
+from .batch import map_batch, paired
+from .compute import as_output, compute_device
+from .frames import in_frame
+from .sockets import ViewBatch, Views, mesh_input
+
+
+class Bundle3D_ReferenceBundle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Bundle3D_ReferenceBundle",
+            display_name="Reference Bundle",
+            category="Bundle3D/views",
+            description="Makes the bundle image that Generate Bundle starts from in image to 3D: the colours of "
+            "multi-view images over the normals of the mesh made of them.",
+            search_aliases=["initial image", "tile control", "image to bundle", "kiss3dgen", "image to 3d"],
+            inputs=[
+                mesh_input("mesh", "The mesh, where the views show it, as Reconstruct Views gives it."),
+                Views.Input(
+                    "views",
+                    optional=True,
+                    tooltip="Views of the front, left, back and right, in any order. Without them the colours are "
+                    "the mesh's.",
+                ),
+                io.Combo.Input(
+                    "colors",
+                    options=list(COLORS),
+                    default=COLORS[0],
+                    tooltip="Where the upper row comes from. views: the views as they are. mesh, unlit: the mesh's "
+                    "base colour. mesh, matte: the mesh in studio light, without gloss.",
+                ),
+                io.Int.Input(
+                    "tile_size", default=512, min=64, max=2048, step=64, tooltip="Side of a square tile, in pixels."
+                ),
+                io.Float.Input(
+                    "distance",
+                    default=0.0,
+                    min=0.0,
+                    max=100.0,
+                    step=0.05,
+                    tooltip="Distance of the cameras that render the mesh. 0: where it covers the views best, without "
+                    "views 4.5. The reference renders its unscaled mesh from 4.15.",
+                    advanced=True,
+                ),
+                io.Boolean.Input(
+                    "tilted_normals",
+                    default=False,
+                    tooltip="Tilt the normals by 26.6 degrees, as the published Kiss3DGen code does by mistake, to "
+                    "compare with it.",
+                    advanced=True,
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "bundle",
+                    display_name="bundle",
+                    tooltip="The bundle images, for the initial image of Generate Bundle and for Bundle Control.",
+                ),
+                Views.Output("views", display_name="views", tooltip="The same as views with their cameras."),
+            ],
+        )
+
+    @classmethod
+    @one_torch_thread()
+    def execute(
+        cls,
+        mesh: Any,
+        colors: str,
+        tile_size: int,
+        distance: float,
+        tilted_normals: bool,
+        views: ViewBatch | None = None,
+    ) -> io.NodeOutput:
+        device = compute_device()
+
+        def make(
+            pair: tuple[Mesh, tuple[ViewSet, torch.Tensor] | None], tile: int, progress: Progress
+        ) -> tuple[ViewSet, torch.Tensor]:
+            item, frame = pair
+            shown, transform = frame or (None, item.transform)
+            options = ReferenceOptions(colors, tile, distance or None, tilted_normals)
+            surface, seen = in_frame(item, transform).to(device), None if shown is None else shown.to(device)
+            return reference_views(surface, seen, options, progress).to("cpu"), transform
+
+        pairs = paired(interop.accept(mesh), None if views is None else views.framed(), "meshes and views")
+        made = map_batch(pairs, make, [tile_size], "lower tile_size")
+        return io.NodeOutput(
+            as_output(torch.stack([join_bundle(item) for item, _ in made])),
+            ViewBatch(tuple(item for item, _ in made), tuple(transform for _, transform in made)),
+        )
+
+
+NODES = [Bundle3D_ReferenceBundle]

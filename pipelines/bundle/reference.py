@@ -1,0 +1,109 @@
+"""The bundle that a drawing starts from and is held to: a reconstructed mesh seen again, under the views' own colours.
+
+Source: specs/kiss3dgen.md sections 3.3, 5.10 and 10b (B1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn import functional
+
+from ..errors import Bundle3DError
+from ..meshes.mesh import Mesh
+from ..progress import Progress, Stage, silent
+from ..rendering.fit_scale import fit_scale
+from ..rendering.render_views import render_views
+from ..views.rig import Rig, named_rig
+from ..views.view_set import ViewSet
+
+BUNDLE_RIG = "kiss3dgen"
+COLORS = ("views", "mesh, unlit", "mesh, matte")
+NEARLY = 1.0  # degrees of azimuth
+TILT = math.radians(math.degrees(90.0) % 360.0 - 90.0)  # the reference takes 90 degrees for radians (B1)
+FITTED, DONE = 40, 100  # steps of the progress
+# Wider than what is searched for a bundle's own mesh: the mesh may come from anywhere.
+LEAST_SCALE, LARGEST_SCALE = 0.7, 1.45
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """``colors``, one of ``COLORS``, says where the upper row comes from. The mesh is rendered in tiles of ``tile``
+    pixels from ``distance`` world units, the reference's 4.15 for an unscaled mesh; None takes the distance at which it
+    covers the views best. ``tilted`` tilts the normals as the reference did by mistake."""
+
+    colors: str = COLORS[0]
+    tile: int = 512
+    distance: float | None = None
+    tilted: bool = False
+
+
+def reference_views(
+    mesh: Mesh, views: ViewSet | None, options: ReferenceOptions = ReferenceOptions(), progress: Progress = silent
+) -> ViewSet:
+    """The views of a reference bundle, in a bundle's order, for ``join_bundle``.
+
+    ``mesh`` is in the world of the cameras of ``views``. Of these only the four of a bundle are taken, whatever their
+    order; normals and masks are always the mesh's. Without views colours are the mesh's, and the distance is a
+    bundle's own unless given.
+
+    Raises Bundle3DError where colours are wanted of views that are not there, and for unknown colours.
+    """
+    if options.colors not in COLORS:
+        raise Bundle3DError(f"Expected colours from one of {', '.join(COLORS)}, but got {options.colors!r}.")
+    if options.colors == COLORS[0] and views is None:
+        raise Bundle3DError(
+            "Expected views to take the colours from, but there are none; connect them, or choose the mesh's colours."
+        )
+    seen = None if views is None else bundle_order(views)
+    rig = named_rig(BUNDLE_RIG) if seen is None else seen.rig
+    if options.distance is not None:
+        rig = rig.at_distance(options.distance)
+    elif seen is not None:
+        fitting = Stage(progress, 0, FITTED, DONE)
+        rig = rig.scaled(fit_scale(mesh, seen, LEAST_SCALE, LARGEST_SCALE, progress=fitting))
+    mode = "matte" if options.colors == COLORS[2] else "unlit"
+    shown = render_views(mesh, rig, options.tile, mode, progress=Stage(progress, FITTED, DONE, DONE))
+    if options.colors == COLORS[0] and seen is not None:
+        shown = replace(shown, rgb=resized(seen.rgb, options.tile).to(shown.rgb))
+    return replace(shown, normal=tilted(shown.normal)) if options.tilted else shown
+
+
+def bundle_order(views: ViewSet) -> ViewSet:
+    """The four views of a bundle among ``views``, in a bundle's order: front, left, back and right.
+
+    Raises Bundle3DError where one of them is missing.
+    """
+    chosen = [_nearest(views.rig, camera.azimuth) for camera in named_rig(BUNDLE_RIG)]
+    coord = None if views.coord is None else views.coord[chosen]
+    rig = Rig(tuple(views.rig[index] for index in chosen), views.rig.name)
+    return ViewSet(views.rgb[chosen], views.normal[chosen], views.mask[chosen], rig, coord)
+
+
+def _nearest(rig: Rig, azimuth: float) -> int:
+    away = [abs((camera.azimuth - azimuth + 180.0) % 360.0 - 180.0) for camera in rig]
+    best = min(range(len(rig)), key=away.__getitem__)
+    if away[best] > NEARLY:
+        raise Bundle3DError(
+            f"Expected views of the front, left, back and right, but the rig '{rig.name}' has none at {azimuth:g} "
+            "degrees; choose the colours of the mesh, and leave the views out."
+        )
+    return best
+
+
+def resized(images: torch.Tensor, size: int) -> torch.Tensor:
+    """(V, size, size, C) of square images (V, H, H, C) in [0, 1]."""
+    if images.shape[1:3] == (size, size):
+        return images
+    planes = images.movedim(-1, 1)
+    scaled = functional.interpolate(planes, size=(size, size), mode="bicubic", antialias=True)
+    return scaled.movedim(1, -1).clamp(0.0, 1.0)
+
+
+def tilted(normals: torch.Tensor) -> torch.Tensor:
+    """World normals (..., 3) turned about +X, from +Y toward +Z, as the reference's bundles have them."""
+    x, y, z = normals.unbind(-1)
+    sine, cosine = math.sin(TILT), math.cos(TILT)
+    return torch.stack((x, y * cosine - z * sine, y * sine + z * cosine), dim=-1)

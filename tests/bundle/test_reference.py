@@ -1,0 +1,78 @@
+"""Reference bundles against what is known of walls and boxes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from bundle3d.pipelines.bundle.reference import ReferenceOptions, bundle_order, reference_views
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.rendering.render_views import render_views
+from bundle3d.pipelines.views.bundle import join_bundle
+from bundle3d.pipelines.views.rig import Rig, named_rig, orbit
+from bundle3d.pipelines.views.view_set import ViewSet
+from bundle3d.tests.rendering.scenes import box
+
+TILE = 64
+UNLIT = ReferenceOptions("mesh, unlit", TILE)
+
+
+def seen(rig: Rig, size: int = TILE) -> ViewSet:
+    """A box, every view in another grey."""
+    views = render_views(box(0.7, 0.5, 0.3), rig, size, "unlit")
+    grey = torch.arange(1, len(rig) + 1)[:, None, None, None] / 8.0
+    return replace(views, rgb=torch.where(views.mask[..., None] > 0.0, grey.expand_as(views.rgb), 1.0))
+
+
+def color(image: torch.Tensor, column: int, row: int = TILE // 2) -> list[int]:
+    return (image[TILE + row, column * TILE + TILE // 2] * 255.0).round().int().tolist()
+
+
+def test_walls_that_face_the_camera_have_the_colour_of_their_normal() -> None:
+    """specs/kiss3dgen.md 1.3 and 3.3."""
+    image = join_bundle(reference_views(box(0.8, 0.8, 0.8), None, UNLIT))
+    assert [color(image, column) for column in range(4)] == [[128, 116, 255]] * 4
+
+
+def test_the_reference_tilted_them() -> None:
+    """specs/kiss3dgen.md 3.3: front and back tiles change, the sides stay."""
+    image = join_bundle(reference_views(box(0.8, 0.8, 0.8), None, replace(UNLIT, tilted=True)))
+    expected = [[128, 61, 236], [128, 116, 255], [128, 174, 246], [128, 116, 255]]
+    found = torch.tensor([color(image, column) for column in range(4)])
+    assert int((found - torch.tensor(expected)).abs().max()) <= 1
+    # The top of the box rolls in the side views.
+    top = join_bundle(reference_views(box(0.8, 0.05, 0.8), None, replace(UNLIT, tilted=True)))
+    strip = (top[TILE:, 3 * TILE + TILE // 2] * 255.0).round()
+    assert float((strip - torch.tensor((70.0, 241.0, 137.0))).abs().amax(-1).min()) <= 2
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 0, 2, 1)])
+def test_views_come_in_the_order_of_a_bundle(order: tuple[int, ...]) -> None:
+    rig = named_rig("kiss3dgen")
+    shuffled = Rig(tuple(rig[index] for index in order))
+    views = seen(shuffled)
+    made = reference_views(box(0.7, 0.5, 0.3), views, ReferenceOptions(tile=TILE))
+    assert torch.equal(made.rgb, bundle_order(views).rgb)
+    assert [camera.azimuth for camera in made.rig] == [0.0, 90.0, 180.0, 270.0]
+    inside = float(made.rgb[0].min())
+    assert inside == pytest.approx((order.index(0) + 1) / 8.0)
+    with pytest.raises(Bundle3DError, match="at 0 degrees"):
+        bundle_order(seen(named_rig("zero123plus")))
+
+
+def test_the_mesh_is_rendered_where_it_covers_the_views() -> None:
+    views = seen(orbit(4, 5.0, 4.5, 30.0), 96)
+    small = box(0.7 * 0.85, 0.5 * 0.85, 0.3 * 0.85)
+    made = reference_views(small, views, ReferenceOptions(tile=96))
+    assert made.rig[0].distance == pytest.approx(4.5 * 0.85, abs=0.03)
+    assert float((made.mask - views.mask).abs().mean()) < 0.005
+    fixed = reference_views(small, views, ReferenceOptions(tile=TILE, distance=4.15))
+    assert fixed.rig[2].distance == 4.15 and fixed.rgb.shape == (4, TILE, TILE, 3)
+
+
+def test_what_is_missing_is_said() -> None:
+    with pytest.raises(Bundle3DError, match="connect them"):
+        reference_views(box(0.5, 0.5, 0.5), None)
+    with pytest.raises(Bundle3DError, match="one of views"):
+        reference_views(box(0.5, 0.5, 0.5), None, ReferenceOptions("photo"))
