@@ -16,6 +16,7 @@ from ..errors import Bundle3DError
 
 METADATA_KEY = "lrm_config"
 HEAD_WIDTH = 64
+CAMERA_NUMBERS = 16  # that describe a camera to the model
 # What shapes do not tell; a safetensors file may say it in its metadata.
 STATED = (
     "image_size",
@@ -42,7 +43,6 @@ class LrmConfig:
     image_size: int = 512
     patch_size: int = 16
     position_grid: int = 14
-    camera_numbers: int = 16
     encoder_width: int = 768
     encoder_hidden: int = 3072
     encoder_layers: int = 12
@@ -102,7 +102,6 @@ def _from_shapes(shapes: Shapes) -> LrmConfig:
     return LrmConfig(
         patch_size=shapes[f"{vit}.embeddings.patch_embeddings.projection.weight"][-1],
         position_grid=_side(shapes[f"{vit}.embeddings.position_embeddings"][1] - 1),
-        camera_numbers=shapes["encoder.camera_embedder.0.weight"][1],
         encoder_width=encoder_width,
         encoder_hidden=shapes[f"{vit}.encoder.layer.0.intermediate.dense.weight"][0],
         encoder_layers=_count(shapes, f"{vit}.encoder.layer."),

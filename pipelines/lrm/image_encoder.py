@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ..progress import Progress, silent
 from .attention import attend
-from .config import LrmConfig
+from .config import CAMERA_NUMBERS, LrmConfig
 
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NORM_EPS = 1e-12
@@ -33,9 +33,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.model = _VisionTransformer(config)
         width = config.encoder_width
-        self.camera_embedder = nn.Sequential(
-            nn.Linear(config.camera_numbers, width), nn.SiLU(), nn.Linear(width, width)
-        )
+        self.camera_embedder = nn.Sequential(nn.Linear(CAMERA_NUMBERS, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, images: torch.Tensor, cameras: torch.Tensor, progress: Progress = silent) -> torch.Tensor:
         """Tokens (N, 1 + h * w, C) of normalised ``images`` (N, 3, H, W) and their ``cameras`` (N, 16).

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import Bundle3DError
 from ..progress import Progress, Stage, silent
-from .config import LrmConfig
+from .config import CAMERA_NUMBERS, LrmConfig
 from .decoders import Decoder
 from .image_encoder import ImageEncoder, normalise_images
 from .triplane_transformer import TriplaneTransformer
@@ -54,16 +54,16 @@ class LargeReconstructionModel(nn.Module):
         return self.transformer(context, Stage(progress, first, total, total)).float()
 
     def _check(self, images: torch.Tensor, cameras: torch.Tensor) -> None:
-        patch, numbers = self.config.patch_size, self.config.camera_numbers
+        patch = self.config.patch_size
         if images.ndim != 5 or images.shape[2] != 3 or images.shape[-1] % patch or images.shape[-2] % patch:
             raise Bundle3DError(
                 f"Expected views of shape (B, V, 3, H, W) with sides that are multiples of {patch}, but got "
                 f"{tuple(images.shape)}; resize them to {self.config.image_size}."
             )
-        if cameras.shape != (*images.shape[:2], numbers):
+        if cameras.shape != (*images.shape[:2], CAMERA_NUMBERS):
             raise Bundle3DError(
-                f"Expected a camera of {numbers} numbers for each of the views {tuple(images.shape[:2])}, but got "
-                f"{tuple(cameras.shape)}; give a rig with as many cameras as views."
+                f"Expected a camera of {CAMERA_NUMBERS} numbers for each of the views {tuple(images.shape[:2])}, but "
+                f"got {tuple(cameras.shape)}; give a rig with as many cameras as views."
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,3 +134,16 @@ def test_other_number_types_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "small.safetensors", small_model().state_dict())
     with pytest.raises(Bundle3DError, match="float32 or bfloat16"):
         load_lrm(path, torch.float16)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_tensors_of_odd_shapes_are_refused_in_a_sentence(tmp_path: Path, seed: int) -> None:
+    choose = random.Random(seed)
+    state = small_model().state_dict()
+    for name in choose.sample(sorted(state), choose.choice((1, 3))):
+        tensor = state[name]
+        odd = (tensor[:0], tensor[None], tensor.flatten(), torch.tensor(1.0), tensor[..., :1])
+        state[name] = choose.choice([other for other in odd if other.shape != tensor.shape])
+    with pytest.raises(Bundle3DError) as refusal:
+        load_lrm(write(tmp_path / "odd.safetensors", state))
+    assert "'odd.safetensors'" in str(refusal.value) and "\n" not in str(refusal.value)
