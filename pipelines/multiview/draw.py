@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from diffusers.schedulers.scheduling_euler_ancestral_discrete import EulerAncestralDiscreteScheduler
@@ -93,7 +94,7 @@ def sample(
             prediction = nothing + request.guidance * (picture - nothing)
         step = scheduler.step(prediction, timestep, latents, generator)
         latents, clean = step.prev_sample, step.pred_original_sample
-        progress(index + 1, request.steps, lambda clean=clean: _picture(models.vae, clean))
+        progress(index + 1, request.steps, partial(_picture, models.vae, clean))
     return latents
 
 

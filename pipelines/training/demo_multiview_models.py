@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from transformers import (  # type: ignore[attr-defined]
+from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPVisionConfig,
@@ -48,9 +48,9 @@ def read_low_contrast(vae: AutoencoderKL) -> None:
 
     Pixels are around zero, so that lower contrast is a factor, which the first and the last layer take up.
     """
-    vae.encoder.conv_in.weight /= CONTRAST
-    vae.decoder.conv_out.weight *= CONTRAST
-    vae.decoder.conv_out.bias *= CONTRAST
+    vae.encoder.conv_in.weight.div_(CONTRAST)
+    for parameter in vae.decoder.conv_out.parameters():
+        parameter.mul_(CONTRAST)
 
 
 def new_unet(channels: int) -> UNet2DConditionModel:
@@ -113,8 +113,9 @@ def save_multiview(
     vision_encoder: CLIPVisionModelWithProjection,
 ) -> None:
     """Writes a Zero123++ folder, its weights in half precision; the modules are converted in place."""
-    for name, module in (("unet", unet), ("vae", vae), ("text_encoder", text[0]), ("vision_encoder", vision_encoder)):
-        module.to(torch.float16).save_pretrained(folder / name)
+    parts: dict[str, Any] = {"unet": unet, "vae": vae, "text_encoder": text[0], "vision_encoder": vision_encoder}
+    for name, module in parts.items():
+        module.to(dtype=torch.float16).save_pretrained(folder / name)
     text[1].save_pretrained(folder / "tokenizer")
     for name, processing in (("vae", FOR_VAE), ("clip", FOR_VISION)):
         settings = {
