@@ -18,7 +18,8 @@ from .demo_multiview_models import new_empty_prompt, new_unet, new_vision_encode
 from .loop import LOG
 from .multiview_dataset import PicturedObject, write_pictured_objects
 from .same_run import require_same_run
-from .train_multiview import PictureAndViews, encode_views
+from .train_multiview import EncodedViews, PictureAndViews, encode_views
+from .whole_file import whole_file
 
 VAE_OBJECTS = 600
 
@@ -27,7 +28,7 @@ VAE_OBJECTS = 600
 class MultiviewOptions:
     """How much the model is shown: objects rendered, steps of the autoencoder and of the UNet."""
 
-    objects: int = 3200
+    objects: int = 3000
     vae_steps: int = 300
     unet_steps: int = train_multiview.OPTIONS.steps
     seed: int = 0
@@ -51,7 +52,12 @@ def train_demo_multiview(
     torch.manual_seed(options.seed + 1)
     text_encoder, tokenizer = new_empty_prompt()
     model = PictureAndViews(new_unet(int(autoencoder.config["latent_channels"])), new_vision_encoder())
-    data = encode_views(objects, autoencoder, text_encoder.eval(), tokenizer, watch("encoded object"))
+    kept = work / "encoded.pt"
+    if not kept.is_file():
+        encoded = encode_views(objects, autoencoder, text_encoder.eval(), tokenizer, watch("encoded object"))
+        with whole_file(kept) as unfinished:
+            torch.save(vars(encoded), unfinished)
+    data = EncodedViews(**torch.load(kept, weights_only=True))
     unet_options = replace(train_multiview.OPTIONS, steps=options.unet_steps)
     train_multiview.train_multiview(model, data, work / "unet", unet_options, options.seed, watch("UNet step"))
     save_multiview(target, model.unet, autoencoder, (text_encoder, tokenizer), model.vision_encoder)
