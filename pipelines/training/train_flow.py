@@ -29,7 +29,7 @@ BATCH = 16
 ENCODED_AT_ONCE = 8
 GUIDANCE = 3.5
 SHIFT = 3.0
-OPTIONS = LoopOptions(steps=12000, learning_rate=1.5e-3, average=0.999, save_every=250)
+OPTIONS = LoopOptions(steps=8000, learning_rate=1.5e-3, average=0.999, save_every=250)
 
 
 class TextAndFlow(torch.nn.Module):
