@@ -20,6 +20,7 @@ NODE_FILES = (
     "inspect_bundle",
     "isomer",
     "bake_texture",
+    "project_photo",
     "mesh_report",
     "turntable",
     "save_mesh",

@@ -1,0 +1,101 @@
+"""The camera from which a mesh has the silhouette of a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch.nn import functional
+
+from ..errors import Bundle3DError
+from ..meshes.mesh import Mesh
+from ..progress import Progress, silent
+from ..views.camera import Camera
+from ..views.rig import Rig
+from .rasterise import rasterise
+
+RASTER_SIZE = 512  # pixels of the longer side
+BOX_ROUNDS = 6
+# First and last steps of the search: share of the distance, and pixels of the raster.
+FIRST_STEP, LAST_STEP = (0.02, 4.0), (0.0005, 0.1)
+
+
+def fit_camera(
+    mesh: Mesh, mask: torch.Tensor, camera: Camera, backend: str = "auto", progress: Progress = silent
+) -> tuple[Camera, float]:
+    """``camera`` at another distance and shifted in its own plane, so that ``mesh`` covers ``mask`` (H, W) best, and
+    the silhouette IoU there.
+
+    Directions and field of view stay. Boxes are matched first, then the overlap is searched. Deterministic.
+    Raises Bundle3DError for an orthographic camera, an empty mask and an empty mesh.
+    """
+    if not camera.is_perspective:
+        raise Bundle3DError("Expected a camera in perspective to fit, but it is orthographic; choose another rig.")
+    if mesh.faces.shape[0] == 0:
+        raise Bundle3DError("Expected a mesh with faces to fit a camera to, but it is empty.")
+    goal = _small(mask)
+    if not bool(goal.any()):
+        raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the picture first.")
+    used = mesh.vertices[torch.unique(mesh.faces)]
+    for _ in range(BOX_ROUNDS):
+        camera = _box_matched(camera, used, goal)
+        progress(0, 1)
+
+    def overlap(candidate: Camera) -> float:
+        progress(0, 1)
+        height, width = goal.shape
+        clip = Rig((candidate,)).clip(mesh.vertices, width / height)
+        covered = rasterise(clip, mesh.faces, height, width, backend).mask[0].to(goal.device)
+        return int((covered & goal).sum()) / max(1, int((covered | goal).sum()))
+
+    result = _searched(camera, goal.shape[0], overlap)
+    progress(1, 1)
+    return result
+
+
+def _searched(camera: Camera, height: int, overlap: Callable[[Camera], float]) -> tuple[Camera, float]:
+    """Pattern search: go where it gets better, else make smaller steps."""
+    best, share, pixels = overlap(camera), *FIRST_STEP
+    while share > LAST_STEP[0] or pixels > LAST_STEP[1]:
+        shift = pixels * camera.pixel_size(height)
+        moves = [(0.0, -shift, 0.0), (0.0, shift, 0.0), (0.0, 0.0, -shift), (0.0, 0.0, shift)]
+        moves += [(-share, 0.0, 0.0), (share, 0.0, 0.0)]
+        candidates = [_moved(camera, *move) for move in moves]
+        scores = [overlap(candidate) for candidate in candidates]
+        if max(scores) > best:
+            best = max(scores)
+            camera = candidates[scores.index(best)]
+        else:
+            share, pixels = share / 2.0, pixels / 2.0
+    return camera, best
+
+
+def _moved(camera: Camera, nearer: float, right: float, up: float) -> Camera:
+    """``camera`` with a share of ``exp(nearer)`` of its distance, shifted by world units in its plane."""
+    axes = camera.rotation()
+    target = torch.tensor(camera.target, dtype=torch.float64) + right * axes[0] + up * axes[1]
+    x, y, z = target.tolist()
+    return replace(camera, distance=camera.distance * math.exp(nearer), target=(x, y, z))
+
+
+def _box_matched(camera: Camera, vertices: torch.Tensor, goal: torch.Tensor) -> Camera:
+    """``camera`` moved so that the box around the projected ``vertices`` comes nearer to that around ``goal``."""
+    height, width = goal.shape
+    points = camera.project(vertices.double().to(goal.device), height, width)[0]
+    low, high = points.amin(0), points.amax(0)
+    rows, columns = goal.any(1).nonzero(), goal.any(0).nonzero()
+    wanted_low = torch.stack((columns[0, 0], rows[0, 0])).double()
+    wanted_high = torch.stack((columns[-1, 0], rows[-1, 0])).double() + 1.0
+    ratio = float(((high - low).norm() / (wanted_high - wanted_low).norm()).clamp(0.2, 5.0))
+    off = ((low + high) - (wanted_low + wanted_high)) / 2.0 * camera.pixel_size(height)
+    return _moved(camera, math.log(ratio), float(off[0]), -float(off[1]))
+
+
+def _small(mask: torch.Tensor) -> torch.Tensor:
+    """``mask`` (H, W) as bool, its longer side at most RASTER_SIZE."""
+    share = min(1.0, RASTER_SIZE / max(mask.shape))
+    size = (max(1, round(mask.shape[0] * share)), max(1, round(mask.shape[1] * share)))
+    small = functional.interpolate(mask[None, None].float(), size=size, mode="bilinear", antialias=True)
+    return small[0, 0] > 0.5

@@ -1,0 +1,76 @@
+"""Project Photo: the mesh looks like the photo from where it was taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from bundle3d.nodes.interop import accept
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.metrics.image import psnr
+
+from .test_meshes import box, core_mesh
+
+Run = Callable[..., Any]
+SIZE = 256
+
+
+@pytest.fixture
+def photo(run: Run) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """A box with a painted front, and its photo at another scale than that of bundles."""
+    bent = box().with_(vertices=box().vertices + torch.tensor((0.0, 0.1, 0.0)))
+    options = {"tile_size": SIZE, "shading": "clay", "normalise": False, "rig": "orbit", "orbit_views": 4}
+    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core_mesh(bent), orbit_distance=3.6, **options).args
+    mask = views.items[0].mask[:1]
+    red = bundle[:, :SIZE, :SIZE] * torch.tensor((1.0, 0.6, 0.4))
+    return core_mesh(bent), torch.where(mask[..., None] > 0.5, red, 1.0), mask
+
+
+def front(run: Run, mesh: Any, distance: float) -> torch.Tensor:
+    options = {"tile_size": SIZE, "normalise": False, "rig": "orbit", "orbit_views": 4, "orbit_distance": distance}
+    return run("Bundle3D_RenderBundle", mesh=mesh, **options)[0][0, :SIZE, :SIZE]
+
+
+def test_the_mesh_looks_like_the_photo(run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor]) -> None:
+    mesh, image, mask = photo
+    output = run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=mask, resolution="512")
+    inner = -torch.nn.functional.max_pool2d(-(mask[:, None] > 0.99).float(), 5, 1, 2)[0, 0] > 0.5
+    assert psnr(front(run, output[0], 3.6), image[0], inner) > 30.0
+    assert "outline overlap 0.9" in output[3] and output[2].shape == (1, 512, 512, 3)
+    assert accept(output[0])[0].materials[0].base_color_texture is not None
+    fixed = run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=mask, resolution="512", fit_camera=False)
+    assert "that of the views" in fixed[3]
+    # The photo was not taken from 4.5: without the fit its colours lie elsewhere.
+    assert psnr(front(run, fixed[0], 3.6), image[0], inner) < psnr(front(run, output[0], 3.6), image[0], inner)
+
+
+def test_the_place_of_the_views_is_kept(run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor]) -> None:
+    from bundle3d.nodes.sockets import ViewBatch
+
+    mesh, image, mask = photo
+    item = run("Bundle3D_RenderBundle", mesh=mesh, tile_size=64, normalise=False)[1].items[0]
+    place = torch.diag(torch.tensor((3.0, 3.0, 3.0, 1.0), dtype=torch.float64))
+    (large,) = accept(mesh)
+    moved = core_mesh(large.with_(vertices=large.vertices * 3.0))
+    inputs = {"image": image, "mask": mask, "resolution": "512"}
+    there = run("Bundle3D_ProjectPhoto", mesh=moved, views=ViewBatch((item,), (place,)), **inputs)
+    here = run("Bundle3D_ProjectPhoto", mesh=mesh, **inputs)
+    (far,), (near,) = accept(there[0]), accept(here[0])
+    assert torch.equal(far.transform, place)
+    assert torch.allclose(far.vertices, near.vertices, atol=1e-5)
+    assert float((there[2] - here[2]).abs().mean()) < 0.01
+
+
+def test_refusals_and_cancelling(run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor]) -> None:
+    from comfy import model_management
+
+    mesh, image, mask = photo
+    with pytest.raises(Bundle3DError, match="Prepare Photo"):
+        run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=mask[:, :-1])
+    with pytest.raises(Bundle3DError, match="empty"):
+        run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=mask * 0.0)
+    model_management.interrupt_current_processing(True)
+    with pytest.raises(model_management.InterruptProcessingException):
+        run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=mask)
