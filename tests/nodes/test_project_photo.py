@@ -74,3 +74,24 @@ def test_refusals_and_cancelling(run: Run, photo: tuple[Any, torch.Tensor, torch
     model_management.interrupt_current_processing(True)
     with pytest.raises(model_management.InterruptProcessingException):
         run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=mask)
+
+
+def test_work_on_the_cpu_keeps_to_one_thread(
+    run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh, image, mask = photo
+    seen = []
+
+    def work(*args: Any, **options: Any) -> None:
+        seen.append(torch.get_num_threads())
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("bundle3d.nodes.project_photo.find_camera", work)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=mask)
+        assert seen == [1] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

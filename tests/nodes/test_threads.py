@@ -24,7 +24,6 @@ WORK = {
     "Bundle3D_LoadMesh": "load_mesh.read_mesh",
     "Bundle3D_MeshReport": "mesh_report.mesh_report",
     "Bundle3D_PreparePhoto": "prepare_photo.cut_out",
-    "Bundle3D_ProjectPhoto": "project_photo.find_camera",
     "Bundle3D_ReferenceBundle": "reference_bundle.reference_views",
     "Bundle3D_RenderBundle": "render_bundle.render_views",
     "Bundle3D_SaveMesh": "save_mesh.write_mesh",
@@ -54,7 +53,6 @@ def inputs(run: Run, folders: Path) -> dict[str, Any]:
         "views": views,
         "bundle": image,
         "image": image,
-        "mask": image[..., 0],
         "images": image,
         "model_file": "box.glb",
     }
