@@ -8,6 +8,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.bundle.reference import COLORS, ReferenceOptions, reference_views
+from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.progress import Progress
@@ -18,6 +19,8 @@ from .batch import map_batch, paired
 from .compute import as_output, compute_device
 from .frames import in_frame
 from .sockets import ViewBatch, Views, mesh_input
+
+Photo = tuple[torch.Tensor, torch.Tensor]  # with its mask
 
 
 class Bundle3D_ReferenceBundle(io.ComfyNode):
@@ -65,6 +68,15 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
                     "compare with it.",
                     advanced=True,
                 ),
+                io.Image.Input(
+                    "photo",
+                    optional=True,
+                    tooltip="A photo of the front that takes the place of its colours, as in Kiss3DGen's paper; from "
+                    "Prepare Photo.",
+                ),
+                io.Mask.Input(
+                    "photo_mask", optional=True, tooltip="1 where the photo shows the object; from Prepare Photo."
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -86,24 +98,38 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
         distance: float,
         tilted_normals: bool,
         views: ViewBatch | None = None,
+        photo: torch.Tensor | None = None,
+        photo_mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         device = compute_device()
 
         def make(
-            pair: tuple[Mesh, tuple[ViewSet, torch.Tensor] | None], tile: int, progress: Progress
+            job: tuple[tuple[Mesh, tuple[ViewSet, torch.Tensor] | None], Photo | None], tile: int, progress: Progress
         ) -> tuple[ViewSet, torch.Tensor]:
-            item, frame = pair
+            (item, frame), front = job
             shown, transform = frame or (None, item.transform)
             options = ReferenceOptions(colors, tile, distance or None, tilted_normals)
             surface, seen = in_frame(item, transform).to(device), None if shown is None else shown.to(device)
-            return reference_views(surface, seen, options, progress).to("cpu"), transform
+            return reference_views(surface, seen, options, front, progress).to("cpu"), transform
 
         pairs = paired(interop.accept(mesh), None if views is None else views.framed(), "meshes and views")
-        made = map_batch(pairs, make, [tile_size], "lower tile_size")
+        jobs = paired(pairs, _photos(photo, photo_mask), "meshes and photos")
+        made = map_batch(jobs, make, [tile_size], "lower tile_size")
         return io.NodeOutput(
             as_output(torch.stack([join_bundle(item) for item, _ in made])),
             ViewBatch(tuple(item for item, _ in made), tuple(transform for _, transform in made)),
         )
+
+
+def _photos(images: torch.Tensor | None, masks: torch.Tensor | None) -> list[Photo] | None:
+    if images is None:
+        return None
+    if masks is None or len(masks) != len(images):
+        raise Bundle3DError(
+            f"Expected one mask for each of {len(images)} photos, but got {0 if masks is None else len(masks)}; "
+            "connect both outputs of Prepare Photo."
+        )
+    return list(zip(images[..., :3].cpu().float().unbind(0), masks.cpu().float().unbind(0)))
 
 
 NODES = [Bundle3D_ReferenceBundle]

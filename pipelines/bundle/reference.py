@@ -18,6 +18,7 @@ from ..rendering.fit_scale import fit_scale
 from ..rendering.render_views import render_views
 from ..views.rig import Rig, named_rig
 from ..views.view_set import ViewSet
+from .front_photo import front_photo
 
 BUNDLE_RIG = "kiss3dgen"
 COLORS = ("views", "mesh, unlit", "mesh, matte")
@@ -41,13 +42,18 @@ class ReferenceOptions:
 
 
 def reference_views(
-    mesh: Mesh, views: ViewSet | None, options: ReferenceOptions = ReferenceOptions(), progress: Progress = silent
+    mesh: Mesh,
+    views: ViewSet | None,
+    options: ReferenceOptions = ReferenceOptions(),
+    photo: tuple[torch.Tensor, torch.Tensor] | None = None,
+    progress: Progress = silent,
 ) -> ViewSet:
     """The views of a reference bundle, in a bundle's order, for ``join_bundle``.
 
     ``mesh`` is in the world of the cameras of ``views``. Of these only the four of a bundle are taken, whatever their
     order; normals and masks are always the mesh's. Without views colours are the mesh's, and the distance is a
-    bundle's own unless given.
+    bundle's own unless given. A ``photo`` (H, W, 3) of the front with its mask (H, W) takes the place of the front's
+    colours, as in the paper, in the size and place of the mesh there.
 
     Raises Bundle3DError where colours are wanted of views that are not there, and for unknown colours.
     """
@@ -68,6 +74,9 @@ def reference_views(
     shown = render_views(mesh, rig, options.tile, mode, progress=Stage(progress, FITTED, DONE, DONE))
     if options.colors == COLORS[0] and seen is not None:
         shown = replace(shown, rgb=resized(seen.rgb, options.tile).to(shown.rgb))
+    if photo is not None:
+        front = front_photo(*photo, shown.mask[0])
+        shown = replace(shown, rgb=torch.cat((front[None].to(shown.rgb), shown.rgb[1:])))
     return replace(shown, normal=tilted(shown.normal)) if options.tilted else shown
 
 

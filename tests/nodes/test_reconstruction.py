@@ -135,6 +135,21 @@ def test_a_reference_bundle_has_the_colours_of_the_views_over_the_normals_of_the
         run("Bundle3D_ReferenceBundle", mesh=mesh)
 
 
+def test_a_photo_takes_the_place_of_the_front(run: Run) -> None:
+    mesh = core_mesh(box())
+    views = run("Bundle3D_RenderBundle", mesh=mesh, tile_size=64, normalise=False)[1]
+    photo = torch.zeros(1, 96, 96, 3) + torch.tensor((1.0, 0.0, 0.0))
+    mask = torch.zeros(1, 96, 96)
+    mask[:, 40:56, 20:60] = 1.0
+    inputs = {"mesh": mesh, "views": views, "tile_size": 64}
+    plain = run("Bundle3D_ReferenceBundle", **inputs)[0]
+    image = run("Bundle3D_ReferenceBundle", photo=photo, photo_mask=mask, **inputs)[0]
+    assert torch.equal(image[:, :, 64:], plain[:, :, 64:]) and torch.equal(image[:, 64:], plain[:, 64:])
+    assert torch.allclose(image[0, 32, 32], torch.tensor((1.0, 0.0, 0.0)), atol=0.02)
+    with pytest.raises(Bundle3DError, match="mask for each"):
+        run("Bundle3D_ReferenceBundle", photo=photo, **inputs)
+
+
 def test_presets_are_plain_numbers(run: Run) -> None:
     values = run("Bundle3D_BundlePreset").args
     assert values[:7] == (0.95, 20, 3.5, 0.6, 0.0, 0.65, 0.5) and isinstance(values[1], int)
