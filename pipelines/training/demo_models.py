@@ -126,10 +126,10 @@ def new_t5(tokenizer: PreTrainedTokenizerBase) -> T5EncoderModel:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
-    bias = encoder.encoder.block[0].layer[0].SelfAttention.relative_attention_bias
+    bias = encoder.get_parameter("encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight")
     with torch.no_grad():
         for head, offset in enumerate(NEIGHBOURS):
-            bias.weight[abs(offset) + (LATER_WORDS if offset > 0 else 0), head] = NEIGHBOUR_SCORE
+            bias[abs(offset) + (LATER_WORDS if offset > 0 else 0), head] = NEIGHBOUR_SCORE
     return encoder
 
 
