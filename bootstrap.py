@@ -53,7 +53,7 @@ if not hasattr(torch.ops.torchvision, "nms"):
         vision.write_text(source.replace("import torch\\n", define, 1), encoding="utf-8")
 '''
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"
-WORKFLOWS = ["Bundle image to mesh", "Mesh to bundle and back"]
+MAIN_WORKFLOW = "Text to 3D"
 OFFLINE = re.compile(
     r"NewConnectionError|NameResolutionError|name resolution|Temporary failure|ConnectTimeout|ReadTimeout|ProxyError"
     r"|Connection (refused|reset|aborted|broken)|Network is unreachable|No route to host|IncompleteRead"
@@ -274,22 +274,24 @@ def call(command: Sequence[str | Path], **environment: str) -> int:
     return subprocess.run([str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}).returncode
 
 
-def demo(comfyui: Path) -> int:
-    """Makes a textured mesh from a bundle image, and one from a mesh by way of a bundle, and says where they lie."""
-    for name in WORKFLOWS:
-        say(f"running the workflow {name!r}")
-        out = OUTPUT / name.lower().replace(" ", "-")
-        workflow = ROOT / "workflows" / f"{name}.json"
-        command: list[str | Path] = [PYTHON, "-m", "bundle3d.pipelines.runner", "run", workflow, "--out", out]
-        code = call(command, COMFYUI_PATH=str(comfyui))
-        if code:
-            return code
-        result = json.loads((out / "result.json").read_text(encoding="utf-8"))
-        paths = [out / row["file"] for row in result["files"] if not row["file"].startswith("previews/")]
-        for kind, suffixes in (("mesh", {".glb"}), ("picture", {".png", ".jpg", ".webp", ".webm", ".mp4"})):
-            for path in paths:
-                if path.suffix.lower() in suffixes:
-                    say(f"{kind}: {path}")
+def demo(comfyui: Path, name: str) -> int:
+    """Runs a workflow as it is shipped, and says where the meshes and pictures that it makes lie."""
+    workflow = ROOT / "workflows" / f"{name}.json"
+    if not workflow.is_file():
+        known = ", ".join(repr(path.stem) for path in sorted(workflow.parent.glob("*.json")))
+        raise SetupError(f"expected the name of a shipped workflow, but got {name!r}; choose one of {known}")
+    say(f"running the workflow {name!r}")
+    out = OUTPUT / name.lower().replace(" ", "-")
+    command: list[str | Path] = [PYTHON, "-m", "bundle3d.pipelines.runner", "run", workflow, "--out", out]
+    code = call(command, COMFYUI_PATH=str(comfyui))
+    if code:
+        return code
+    result = json.loads((out / "result.json").read_text(encoding="utf-8"))
+    paths = [out / row["file"] for row in result["files"] if not row["file"].startswith("previews/")]
+    for kind, suffixes in (("mesh", {".glb"}), ("picture", {".png", ".jpg", ".webp", ".webm", ".mp4"})):
+        for path in paths:
+            if path.suffix.lower() in suffixes:
+                say(f"{kind}: {path}")
     return 0
 
 
@@ -337,13 +339,17 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["setup", "demo", "test"])
-    command = parser.parse_args().command
+    parser.add_argument(
+        "workflow", nargs="?", default=MAIN_WORKFLOW, help=f"what demo runs; {MAIN_WORKFLOW!r} unless named"
+    )
+    arguments = parser.parse_args()
+    command = arguments.command
     try:
         comfyui = set_up()
         if command == "setup":
             say(f"ready; ComfyUI lies in {comfyui}")
             return 0
-        return demo(comfyui) if command == "demo" else test(comfyui)
+        return demo(comfyui, arguments.workflow) if command == "demo" else test(comfyui)
     except SetupError as error:
         print(f"bundle3d: {error}", file=sys.stderr)
         return 1

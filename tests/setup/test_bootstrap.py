@@ -125,3 +125,8 @@ def test_requirements_are_lower_bounds_without_torch() -> None:
 def test_the_constraints_are_written_where_they_are_used(bootstrap: ModuleType) -> None:
     lines = bootstrap.torch_constraints().read_text(encoding="utf-8").split()
     assert lines == [bootstrap.TORCH, *bootstrap.TORCH_COMPANIONS]
+
+
+def test_a_demo_of_an_unknown_workflow_names_those_that_there_are(bootstrap: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(bootstrap.SetupError, match="got 'Nothing'; choose one of .*'Text to 3D'"):
+        bootstrap.demo(tmp_path, "Nothing")
