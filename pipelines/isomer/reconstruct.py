@@ -98,7 +98,7 @@ def _reconstruct(views: ViewSet, options: IsomerOptions, initial: Mesh | None, p
         views = ViewSet(views.rgb.clone(), views.normal.clone(), views.mask.clone(), views.rig)
         start, views = _start(views, options, initial, Stage(progress, 0, 10, UNITS))
         surface = _optimise(start, views, options, progress)
-        mesh = _clean(surface, options, Stage(progress, 92, 97, UNITS))
+        mesh = _clean(surface, views, options, Stage(progress, 92, 97, UNITS))
         if options.colors:
             colors = ColorOptions(reference_exact=options.reference_exact)
             mesh = color_vertices(mesh, views, colors, options.backend, Stage(progress, 97, 98, UNITS))
@@ -202,12 +202,12 @@ def _edge_for(mesh: Mesh, faces: int) -> float:
     return (area / (EQUILATERAL * faces)) ** 0.5
 
 
-def _clean(mesh: Mesh, options: IsomerOptions, progress: Progress) -> Mesh:
+def _clean(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Progress) -> Mesh:
     """Smooth, closed, manifold, without debris or inner shells, at the face count that was asked for."""
     if options.reference_exact:
         mesh = repair(laplacian_smooth(mesh), RepairOptions(debris=0.0, inner_shells=False))
         return loop_subdivide(mesh, SUBDIVISION_THRESHOLD * _diagonal(mesh))
-    mesh = laplacian_smooth(mesh, options.smoothing, options.backend)
+    mesh = laplacian_smooth(mesh, options.smoothing + _smoothing_below_pixels(mesh, views), options.backend)
     progress(1, 8)
     if not _is_one_solid(mesh):
         mesh = repair(mesh, RepairOptions(debris=DEBRIS), Stage(progress, 1, 4, 8))
@@ -220,6 +220,16 @@ def _clean(mesh: Mesh, options: IsomerOptions, progress: Progress) -> Mesh:
         mesh = repair(mesh, RepairOptions(weld=0.0, debris=DEBRIS), Stage(progress, 7, 8, 8))
     progress(8, 8)
     return mesh
+
+
+def _smoothing_below_pixels(mesh: Mesh, views: ViewSet) -> int:
+    """Laplacian iterations that reach as far as a pixel of the views: 0 unless edges are finer than pixels.
+
+    What is finer than a pixel no view holds in place; descent leaves burrs there. The reach of smoothing grows with the
+    root of its iterations.
+    """
+    pixel = sum(camera.pixel_size(views.size[0]) for camera in views.rig) / len(views.rig)
+    return int((pixel / _edge_for(mesh, len(mesh.faces))) ** 2)
 
 
 def _is_one_solid(mesh: Mesh) -> bool:

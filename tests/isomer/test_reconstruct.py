@@ -143,3 +143,12 @@ def test_colours_come_with_the_mesh_when_asked(box: Reconstruction):
     grey = ((204 / 255 + 0.055) / 1.055) ** 2.4
     assert float(colors.median()) == pytest.approx(grey, abs=0.02)
     assert math.isfinite(float(colors.sum()))
+
+
+def test_a_surface_finer_than_the_pixels_is_free_of_burrs():
+    """Without the smoothing below a pixel its faces are off by 16 degrees."""
+    views = render_views(sphere(0.8), named_rig("kiss3dgen"), 48)
+    mesh = reconstruct(views, replace(QUICK, stage_two_steps=20, faces=8000, colors=False)).mesh
+    normals = torch.nn.functional.normalize(mesh.face_normals(), dim=1)
+    outward = torch.nn.functional.normalize(mesh.vertices[mesh.faces].mean(1), dim=1)
+    assert float(torch.rad2deg((normals * outward).sum(1).clamp(-1, 1).arccos()).mean()) < 10
