@@ -112,7 +112,10 @@ def resized(images: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def tilted(normals: torch.Tensor) -> torch.Tensor:
-    """World normals (..., 3) turned about +X, from +Y toward +Z, as the reference's bundles have them."""
+    """World normals (..., 3) turned about Z, from +Y toward +X, as the reference's bundles have them.
+
+    The reference turns them about its own +X, and shows the object's front at its azimuth of 270 degrees.
+    """
     x, y, z = normals.unbind(-1)
     sine, cosine = math.sin(TILT), math.cos(TILT)
-    return torch.stack((x, y * cosine - z * sine, y * sine + z * cosine), dim=-1)
+    return torch.stack((x * cosine + y * sine, y * cosine - x * sine, z), dim=-1)

@@ -20,6 +20,7 @@ from ..views.masks import unmix_white
 from ..views.rig import Rig, named_rig
 from .captions import draw_subject
 from .dataset import CaptionedBundle, save_image
+from .same_run import require_same_run
 from .shapes import build
 
 EXTENT = 1.8  # longest side of the objects: a cube of it is just whole in the views
@@ -56,9 +57,10 @@ def write_pictured_objects(
 ) -> list[PicturedObject]:
     """Renders ``count`` procedural subjects with tiles of ``tile`` pixels; goes on where an earlier call broke off.
 
-    They are those that ``object_generator`` gives by their number.
+    They are those that ``object_generator`` gives by their number. Raises Bundle3DError where ``folder`` holds objects
+    of another size or seed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    require_same_run(folder / "options.json", {"tile": tile, "seed": seed})
     objects = []
     for index in range(count):
         path = folder / f"{index:05d}.png"

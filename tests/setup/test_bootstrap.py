@@ -128,5 +128,5 @@ def test_the_constraints_are_written_where_they_are_used(bootstrap: ModuleType) 
 
 
 def test_a_demo_of_an_unknown_workflow_names_those_that_there_are(bootstrap: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(bootstrap.SetupError, match="got 'Nothing'; choose one of .*'Text to 3D'"):
+    with pytest.raises(bootstrap.SetupError, match=r"got 'Nothing'; choose one of .*'Text to 3D'"):
         bootstrap.demo(tmp_path, "Nothing")
