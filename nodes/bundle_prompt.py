@@ -12,6 +12,7 @@ from . import model_files
 from .memory import hold_network
 from .model_files import LANGUAGE_MODELS, NONE
 from .progress import NodeProgress
+from .seeds import seed_input
 
 
 class Bundle3D_BundlePrompt(io.ComfyNode):
@@ -48,14 +49,7 @@ class Bundle3D_BundlePrompt(io.ComfyNode):
                     "its "
                     "words, run once, then edit them here.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**31 - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="For the language model: every seed words the description in another way.",
-                ),
+                seed_input("For the language model: every seed words the description in another way."),
                 io.Float.Input(
                     "temperature",
                     default=TEMPERATURE,

@@ -14,10 +14,9 @@ from ..pipelines.errors import Bundle3DError
 from ..pipelines.progress import Progress
 from .batch import map_batch
 from .compute import as_output
+from .seeds import LARGEST_SEED, seed_input, seed_of
 from .sizes import bundle_size, size_inputs
 from .sockets import Controls, Models, ReduxModels
-
-LARGEST_SEED = 2**63 - 1
 
 
 class Bundle3D_GenerateBundle(io.ComfyNode):
@@ -40,14 +39,7 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
                     "front "
                     "where it is not there yet.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=LARGEST_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Every seed is another object; a batch takes this seed and those after it.",
-                ),
+                seed_input("Every seed is another object; a batch takes this seed and those after it.", LARGEST_SEED),
                 io.Int.Input(
                     "steps",
                     default=BundleRequest.steps,
@@ -155,7 +147,7 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
 
         def draw(index: int, setting: None, progress: Progress) -> torch.Tensor:
             start = None if initial_image is None else initial_image[index % len(initial_image), ..., :3]
-            own = replace(request, seed=(seed + index) % (LARGEST_SEED + 1), initial_image=start)
+            own = replace(request, seed=seed_of(seed, index), initial_image=start)
             return draw_bundle(replace(models, redux=redux), own, progress)
 
         bundles = map_batch(range(batch_size), draw, [None], "choose a smaller size or weights in fp8")

@@ -12,7 +12,7 @@ from ..pipelines.multiview.view_images import views_from_images
 from ..pipelines.progress import Progress
 from .batch import map_batch
 from .compute import as_output
-from .generate_bundle import LARGEST_SEED
+from .seeds import LARGEST_SEED, seed_input, seed_of
 from .sockets import ViewBatch, ViewModels, Views
 
 
@@ -40,13 +40,8 @@ class Bundle3D_GenerateViews(io.ComfyNode):
                     tooltip="Pictures of one object each, in the middle of a square on white, as Prepare Photo makes "
                     "them. A fourth channel is taken as alpha.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=LARGEST_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Every seed draws the unseen sides anew; a batch takes this seed and those after it.",
+                seed_input(
+                    "Every seed draws the unseen sides anew; a batch takes this seed and those after it.", LARGEST_SEED
                 ),
                 io.Int.Input(
                     "steps",
@@ -104,7 +99,7 @@ class Bundle3D_GenerateViews(io.ComfyNode):
 
         def draw(item: tuple[int, torch.Tensor], setting: None, progress: Progress) -> torch.Tensor:
             index, picture = item
-            own = (seed + index) % (LARGEST_SEED + 1)
+            own = seed_of(seed, index)
             request = ViewRequest(_on_white(picture), grid, tile or None, steps, guidance, own)
             return draw_views(models, request, progress)
 

@@ -17,6 +17,7 @@ from . import interop
 from .batch import map_batch, paired
 from .compute import compute_device, gradients, thaw
 from .frames import in_frame
+from .seeds import seed_input
 from .sockets import ViewBatch, Views, mesh_input, mesh_outputs
 
 INITIAL = {"visual hull": "hull", "sphere": "sphere"}
@@ -106,14 +107,9 @@ class Bundle3D_IsomerReconstruct(io.ComfyNode):
                     tooltip="Colour the vertices from the views. Bake Texture does not need them.",
                     advanced=True,
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**31 - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Equal seeds and inputs give exactly equal meshes on the CPU; on a GPU sums may differ in "
-                    "their last bits.",
+                seed_input(
+                    "Equal seeds and inputs give exactly equal meshes on the CPU; on a GPU sums may differ in "
+                    "their last bits."
                 ),
                 io.Boolean.Input(
                     "reference_exact",

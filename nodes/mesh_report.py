@@ -16,6 +16,7 @@ from ..pipelines.progress import Progress
 from . import interop
 from .batch import map_batch, paired
 from .frames import in_frame
+from .seeds import seed_input
 from .sockets import mesh_input
 
 
@@ -38,14 +39,7 @@ class Bundle3D_MeshReport(io.ComfyNode):
                     tooltip="Move and scale both meshes to the same box before their distance is measured, where "
                     "they do not share place and scale.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=2**31 - 1,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Seed of the points at which distances are measured.",
-                ),
+                seed_input("Seed of the points at which distances are measured."),
             ],
             outputs=[
                 io.String.Output("report", display_name="report", tooltip="All figures, as text."),
