@@ -154,44 +154,47 @@ def _controlnet_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, help="folder for the demo family, as diffusers reads it")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the run; goes on where it broke off")
-    by_default = argparse.SUPPRESS
-    parser.add_argument("--bundles", type=int, default=by_default, help="procedural bundles to render")
-    parser.add_argument("--vae-steps", type=int, default=by_default, help="training steps of the autoencoder")
-    parser.add_argument("--flow-steps", type=int, default=by_default, help="training steps of the transformer")
-    parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
-
-
-def _lrm_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model")
+def _add_demo(parser: argparse.ArgumentParser, out: str, counts: dict[str, str]) -> None:
+    """The folders of a demo model, how much it is shown (options with their help), and the seed."""
+    parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument(
         "--work",
         type=Path,
         required=True,
-        help="folder of the run, that of `train demo` too; goes on where it broke off",
+        help="folder of the run, one for all demo models; goes on where it broke off",
     )
-    by_default = argparse.SUPPRESS
-    parser.add_argument("--bundles", type=int, default=by_default, help="objects to learn as bundles show them")
-    parser.add_argument(
-        "--objects", type=int, default=by_default, help="objects to learn as multi-view models show them"
-    )
-    parser.add_argument("--steps", type=int, default=by_default, help="training steps")
-    parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
+    for name, what in {**counts, "--seed": "the same seed gives the same run"}.items():
+        parser.add_argument(name, type=int, default=argparse.SUPPRESS, help=what)
+
+
+def _demo_arguments(parser: argparse.ArgumentParser) -> None:
+    counts = {
+        "--bundles": "procedural bundles to render",
+        "--vae-steps": "training steps of the autoencoder",
+        "--flow-steps": "training steps of the transformer",
+    }
+    _add_demo(parser, "folder for the demo family, as diffusers reads it", counts)
+
+
+def _lrm_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    counts = {
+        "--bundles": "objects to learn as bundles show them",
+        "--objects": "objects to learn as multi-view models show them",
+        "--steps": "training steps",
+    }
+    _add_demo(parser, "folder for the model", counts)
 
 
 def _multiview_demo_arguments(parser: argparse.ArgumentParser) -> None:
-    by_default = argparse.SUPPRESS
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, as Zero123++'s")
-    parser.add_argument("--work", type=Path, required=True, help="folder of the run; goes on where it broke off")
+    counts = {
+        "--objects": "procedural objects to render",
+        "--vae-steps": "training steps of the autoencoder",
+        "--unet-steps": "training steps of the UNet",
+    }
+    _add_demo(parser, "folder for the model, as Zero123++'s", counts)
     parser.add_argument(
-        "--vae", type=Path, default=by_default, help="autoencoder to begin with (default: the demo family's)"
+        "--vae", type=Path, default=argparse.SUPPRESS, help="autoencoder to begin with (default: the demo family's)"
     )
-    parser.add_argument("--objects", type=int, default=by_default, help="procedural objects to render")
-    parser.add_argument("--vae-steps", type=int, default=by_default, help="training steps of the autoencoder")
-    parser.add_argument("--unet-steps", type=int, default=by_default, help="training steps of the UNet")
-    parser.add_argument("--seed", type=int, default=by_default, help="the same seed gives the same run")
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -53,7 +53,10 @@ def train_demo(
     require_same_run(work / "options.json", asdict(options))
     write_dataset(work / "dataset", options.bundles, TILE, options.seed, watch("bundle"))
     bundles = read_dataset(work / "dataset")
-    vae = _autoencoder(work / "vae", bundles[:VAE_BUNDLES], options, watch("autoencoder step"))
+    kept = work / "vae"
+    vae = train_vae.finished_vae(
+        kept, lambda: _autoencoder(kept, bundles[:VAE_BUNDLES], options, watch("autoencoder step"))
+    )
     tokenizers = new_tokenizers(training_texts(bundles))
     torch.manual_seed(options.seed + 1)
     model = TextAndFlow(new_transformer(), new_clip(tokenizers[0]), new_t5(tokenizers[1]))
@@ -95,15 +98,8 @@ def keep_record(folder: Path, logs: dict[str, Path], options: Any) -> None:
 def _autoencoder(
     folder: Path, bundles: list[CaptionedBundle], options: DemoOptions, progress: Progress
 ) -> AutoencoderKL:
-    """The trained autoencoder, from ``folder`` where an earlier call finished it."""
-    finished = folder / "finished"
-    if finished.is_dir():
-        return AutoencoderKL.from_pretrained(finished).eval()
     torch.manual_seed(options.seed)
     vae = new_vae()
     vae_options = replace(train_vae.OPTIONS, steps=options.vae_steps)
     train_vae.train_vae(vae, bundles, folder, vae_options, options.seed, progress)
-    unfinished = folder / "unfinished"
-    vae.save_pretrained(unfinished)
-    unfinished.replace(finished)
     return vae

@@ -22,7 +22,7 @@ from .dataset import CaptionedBundle, procedural_object, read_dataset, write_dat
 from .demo_family import keep_record, unwatched
 from .demo_models import TILE
 from .field_samples import sample_field
-from .loop import LOG, LoopOptions, train
+from .loop import LOG, LoopOptions, train_to_average
 from .multiview_dataset import object_generator, pictured_mesh, write_pictured_objects
 from .plain_attention import PlainAttention
 from .same_run import require_same_run
@@ -139,7 +139,6 @@ def train_lrm(
 
     Ends with the running average of its weights.
     """
-    model.train()
     cameras = camera_vectors(named_rig(RIG).at_distance(model.config.camera_distance))
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -151,9 +150,7 @@ def train_lrm(
             planes = model.planes(images, cameras.expand(BATCH, -1, -1))
         return field_loss(model, planes.float(), rows)
 
-    average = train(model, loss, folder, options, seed, progress)
-    model.load_state_dict(average, strict=False)
-    model.eval()
+    train_to_average(model, loss, folder, options, seed, progress)
 
 
 def field_loss(model: LargeReconstructionModel, planes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

@@ -48,7 +48,10 @@ def train_demo_multiview(
     """
     require_same_run(work / "multiview.json", asdict(options))
     objects = write_pictured_objects(work / "objects", options.objects, TILE, options.seed, watch("object"))
-    autoencoder = _autoencoder(vae, work / "vae", objects[:VAE_OBJECTS], options, watch("autoencoder step"))
+    kept_vae = work / "vae"
+    autoencoder = train_vae.finished_vae(
+        kept_vae, lambda: _autoencoder(vae, kept_vae, objects[:VAE_OBJECTS], options, watch("autoencoder step"))
+    )
     torch.manual_seed(options.seed + 1)
     text_encoder, tokenizer = new_empty_prompt()
     model = PictureAndViews(new_unet(int(autoencoder.config["latent_channels"])), new_vision_encoder())
@@ -67,10 +70,6 @@ def train_demo_multiview(
 def _autoencoder(
     start: Path, folder: Path, objects: Sequence[PicturedObject], options: MultiviewOptions, progress: Progress
 ) -> AutoencoderKL:
-    """The autoencoder after training, from ``folder`` where an earlier call finished it."""
-    finished = folder / "finished"
-    if finished.is_dir():
-        return AutoencoderKL.from_pretrained(finished).eval()
     if not (start / "config.json").is_file():
         raise Bundle3DError(
             f"Expected an autoencoder to begin with in {start}, but there is none; make the demo family with "
@@ -80,7 +79,4 @@ def _autoencoder(
     vae_options = replace(train_vae.OPTIONS, steps=options.vae_steps, learning_rate=3e-4)
     train_vae.train_vae(vae, objects, folder, vae_options, options.seed, progress)
     read_low_contrast(vae)
-    unfinished = folder / "unfinished"
-    vae.save_pretrained(unfinished)
-    unfinished.replace(finished)
     return vae

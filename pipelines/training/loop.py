@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +112,28 @@ def train(
     return average.weights
 
 
+def train_to_average(
+    module: torch.nn.Module,
+    loss: Callable[[int, torch.Generator], torch.Tensor],
+    folder: Path,
+    options: LoopOptions,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> None:
+    """As ``train``, and leaves ``module`` with the running average of its weights, ready to compute."""
+    module.train()
+    _put(module, train(module, loss, folder, options, seed, progress))
+    module.eval()
+
+
+def _put(module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copies ``weights`` into the trainable ones of ``module``."""
+    with torch.no_grad():
+        for name, weight in module.named_parameters():
+            if weight.requires_grad:
+                weight.copy_(weights[name])
+
+
 def _log(path: Path, **entry: float) -> None:
     with path.open("a", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps({name: round(value, 8) for name, value in entry.items()}) + "\n")
@@ -134,9 +156,7 @@ def _resume(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimize
     trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
     if {name: weight.shape for name, weight in state["weights"].items()} != {n: w.shape for n, w in trained.items()}:
         raise Bundle3DError(f"The training state {path} belongs to another model; remove it or choose another folder.")
-    with torch.no_grad():
-        for name, weight in trained.items():
-            weight.copy_(state["weights"][name])
+    _put(module, state["weights"])
     optimizer.load_state_dict(state["optimizer"])
     average.weights = state["average"]
     return int(state["step"])

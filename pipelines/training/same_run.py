@@ -20,4 +20,5 @@ def require_same_run(path: Path, options: Mapping[str, Any]) -> None:
                 f"The run in {path.parent} was begun with {before}, but {dict(options)} is asked; repeat the call with "
                 "the same options, or choose another folder."
             )
+        return
     path.write_text(json.dumps(dict(options)) + "\n", encoding="utf-8", newline="\n")

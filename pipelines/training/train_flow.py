@@ -20,7 +20,7 @@ from ..diffusion.latents import image_ids, pack, text_ids
 from ..progress import Progress, silent
 from .dataset import CaptionedBundle
 from .flow_step import add_noise
-from .loop import LoopOptions, train
+from .loop import LoopOptions, train_to_average
 from .plain_attention import PlainAttention
 from .train_vae import encode
 from .whole_file import whole_file
@@ -112,7 +112,6 @@ def train_flow(
     progress: Progress = silent,
 ) -> None:
     """Trains ``model`` in place to the velocity ``noise - latents``; ends with the running average of its weights."""
-    model.train()
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
         picked = torch.randint(len(data.latents), (BATCH,), generator=generator)
@@ -122,6 +121,4 @@ def train_flow(
             velocity = model(noised, data.ids, sigma, data.clip.expand(BATCH, -1), data.t5[picked])
         return (velocity.float() - target).square().mean()
 
-    average = train(model, loss, folder, options, seed, progress)
-    model.load_state_dict(average, strict=False)
-    model.eval()
+    train_to_average(model, loss, folder, options, seed, progress)

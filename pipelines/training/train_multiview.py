@@ -17,7 +17,7 @@ from ..multiview.draw import CONTRAST, scaled_latents
 from ..multiview.reference_attention import attend_to_references, predict
 from ..progress import Progress, silent
 from .demo_multiview_models import FOR_VAE, FOR_VISION, RAMP, SCHEDULER
-from .loop import LoopOptions, train
+from .loop import LoopOptions, train_to_average
 from .multiview_dataset import PicturedObject
 from .plain_attention import PlainAttention
 from .train_vae import encode
@@ -102,7 +102,6 @@ def train_multiview(
     progress: Progress = silent,
 ) -> None:
     """Trains ``model`` in place by v-prediction; ends with the running average of its weights."""
-    model.train()
     kept = EulerAncestralDiscreteScheduler.from_config(SCHEDULER).alphas_cumprod
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -121,6 +120,4 @@ def train_multiview(
             )
         return (prediction.float() - (signal * noise - noise_level * clean)).square().mean()
 
-    average = train(model, loss, folder, options, seed, progress)
-    model.load_state_dict(average, strict=False)
-    model.eval()
+    train_to_average(model, loss, folder, options, seed, progress)

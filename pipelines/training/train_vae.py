@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +10,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
 from ..progress import Progress, silent
 from .dataset import CaptionedBundle
-from .loop import LoopOptions, train
+from .loop import LoopOptions, train_to_average
 
 BATCH = 8
 KL_WEIGHT = 1e-4
@@ -30,7 +30,6 @@ def train_vae(
     progress: Progress = silent,
 ) -> None:
     """Trains ``vae`` in place; afterwards its latents have mean 0 and deviation 1 by its own shift and scale."""
-    vae.train()
     images = torch.stack([(bundle.image() * 255.0).round().to(torch.uint8) for bundle in bundles])
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -49,10 +48,20 @@ def train_vae(
         differences = (weight * (SQUARE_WEIGHT * error.square() + 0.5 * error.abs())).mean()
         return differences + EDGE_WEIGHT * edges + KL_WEIGHT * divergence
 
-    average = train(vae, loss, folder, options, seed, progress)
-    vae.load_state_dict(average, strict=True)
-    vae.eval()
+    train_to_average(vae, loss, folder, options, seed, progress)
     fit_scale(vae, bundles[:200])
+
+
+def finished_vae(folder: Path, make: Callable[[], AutoencoderKL]) -> AutoencoderKL:
+    """What ``make`` trains, kept in ``folder``, and taken from there where an earlier call finished it."""
+    finished = folder / "finished"
+    if finished.is_dir():
+        return AutoencoderKL.from_pretrained(finished).eval()
+    vae = make()
+    unfinished = folder / "unfinished"
+    vae.save_pretrained(unfinished)
+    unfinished.replace(finished)
+    return vae
 
 
 @torch.no_grad()
