@@ -43,28 +43,30 @@ def train_demo_multiview(
 ) -> None:
     """Makes the model in ``target``; everything on the way is kept in ``work``, where a broken-off call goes on.
 
+    ``work`` may be that of the other demo models: only the rendered objects are shared with them.
     Training of its autoencoder begins with the one in the folder ``vae``. ``watch`` gives the progress of a stage by
     its name. Raises Bundle3DError where ``work`` holds a run with other options, or ``vae`` no autoencoder.
     """
-    require_same_run(work / "multiview.json", asdict(options))
+    own = work / "multiview"
+    require_same_run(own / "options.json", asdict(options))
     objects = write_pictured_objects(work / "objects", options.objects, TILE, options.seed, watch("object"))
-    kept_vae = work / "vae"
+    kept_vae = own / "vae"
     autoencoder = train_vae.finished_vae(
         kept_vae, lambda: _autoencoder(vae, kept_vae, objects[:VAE_OBJECTS], options, watch("autoencoder step"))
     )
     torch.manual_seed(options.seed + 1)
     text_encoder, tokenizer = new_empty_prompt()
     model = PictureAndViews(new_unet(int(autoencoder.config["latent_channels"])), new_vision_encoder())
-    kept = work / "encoded.pt"
+    kept = own / "encoded.pt"
     if not kept.is_file():
         encoded = encode_views(objects, autoencoder, text_encoder.eval(), tokenizer, watch("encoded object"))
         with whole_file(kept) as unfinished:
             torch.save(vars(encoded), unfinished)
     data = EncodedViews(**torch.load(kept, weights_only=True))
     unet_options = replace(train_multiview.OPTIONS, steps=options.unet_steps)
-    train_multiview.train_multiview(model, data, work / "unet", unet_options, options.seed, watch("UNet step"))
+    train_multiview.train_multiview(model, data, own / "unet", unet_options, options.seed, watch("UNet step"))
     save_multiview(target, model.unet, autoencoder, (text_encoder, tokenizer), model.vision_encoder)
-    keep_record(target / "training", {"vae": work / "vae" / LOG, "unet": work / "unet" / LOG}, options)
+    keep_record(target / "training", {"vae": kept_vae / LOG, "unet": own / "unet" / LOG}, options)
 
 
 def _autoencoder(

@@ -34,6 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     vae = new_vae()
     vae.register_to_config(shift_factor=0.1, scaling_factor=1.1)
     vae.save_pretrained(folder / "vae")
+    new_vae().save_pretrained(folder / "work" / "vae" / "finished")  # the demo family's, in a folder that both share
     arguments = ["train", "multiview-demo", "--work", str(folder / "work"), "--out", str(folder / "model")]
     counts = ["--objects", "3", "--vae-steps", "1", "--unet-steps", "2"]
     assert main([*arguments, *counts, "--vae", str(folder / "vae")]) == 0
@@ -64,6 +65,16 @@ def test_a_finished_run_is_not_done_again_and_another_one_is_refused(made: tuple
         train_demo_multiview(work, tmp_path / "other", tmp_path / "vae", MultiviewOptions(objects=4))
     with pytest.raises(Bundle3DError, match="bundle3d train demo"):
         train_demo_multiview(tmp_path / "new", tmp_path / "other", tmp_path / "no vae", MultiviewOptions(objects=1))
+
+
+def test_the_autoencoder_is_its_own_in_a_folder_that_it_shares(made: tuple[Path, Path]) -> None:
+    drawn = AutoencoderKL.from_pretrained(made[1] / "vae").decoder.conv_out.weight
+    own, other = (
+        AutoencoderKL.from_pretrained(made[0] / place / "finished").decoder.conv_out.weight
+        for place in ("multiview/vae", "vae")
+    )
+    torch.testing.assert_close(drawn.float(), own, rtol=2e-3, atol=1e-5)
+    assert float((drawn - other).abs().max()) > 0.01
 
 
 def test_a_row_is_the_picture_and_the_views_around_it(made: tuple[Path, Path]) -> None:
