@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from ..errors import Bundle3DError
+from ..views.masks import mask_box
 
 
 def front_photo(photo: torch.Tensor, mask: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
@@ -40,5 +41,5 @@ def _box(mask: torch.Tensor) -> torch.Tensor:
     solid = mask > 0.5
     if not bool(solid.any()):
         raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the photo first.")
-    rows, columns = solid.any(1).nonzero()[:, 0], solid.any(0).nonzero()[:, 0]
-    return torch.tensor(((rows[0], columns[0]), (rows[-1] + 1, columns[-1] + 1)), dtype=torch.float32)
+    left, top, right, bottom = mask_box(solid)
+    return torch.tensor(((top, left), (bottom, right)), dtype=torch.float32)

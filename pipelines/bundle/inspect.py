@@ -11,6 +11,7 @@ from ..meshes.mesh import Mesh
 from ..metrics.image import silhouette_iou
 from ..views.bundle import BundleLayout
 from ..views.hull_rays import HullRays, trace_hull
+from ..views.masks import mask_box
 from ..views.view_set import ViewSet
 from .agreement import Surfaces
 from .findings import judge
@@ -43,9 +44,7 @@ def inspect_bundle(views: ViewSet, image: torch.Tensor | None = None, mesh: Mesh
 def _view_figures(views: ViewSet, rays: HullRays, index: int, length_error: float | None) -> ViewFigures:
     camera, mask = views.rig[index], views.mask[index] > 0.5
     height, width = mask.shape
-    rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
-    top, bottom = int(rows.min()), int(rows.max()) + 1
-    left, right = int(columns.min()), int(columns.max()) + 1
+    left, top, right, bottom = mask_box(mask)
     border = torch.cat((mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]))
     normal = views.normal[index]
     toward = -camera.rays(height, width)[1].to(normal)

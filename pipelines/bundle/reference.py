@@ -9,13 +9,13 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
-from torch.nn import functional
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..progress import Progress, Stage, silent
-from ..rendering.fit_scale import fit_scale
+from ..rendering.fit_scale import WIDE_RANGE, fit_scale
 from ..rendering.render_views import render_views
+from ..views.resize import resize_squares
 from ..views.rig import Rig, named_rig
 from ..views.view_set import ViewSet
 from .front_photo import front_photo
@@ -25,8 +25,6 @@ COLORS = ("views", "mesh, unlit", "mesh, matte")
 NEARLY = 1.0  # degrees of azimuth
 TILT = math.radians(math.degrees(90.0) % 360.0 - 90.0)  # the reference takes 90 degrees for radians (B1)
 FITTED, DONE = 40, 100  # steps of the progress
-# Wider than what is searched for a bundle's own mesh: the mesh may come from anywhere.
-LEAST_SCALE, LARGEST_SCALE = 0.7, 1.45
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,11 @@ def reference_views(
         rig = rig.at_distance(options.distance)
     elif seen is not None:
         fitting = Stage(progress, 0, FITTED, DONE)
-        rig = rig.scaled(fit_scale(mesh, seen, LEAST_SCALE, LARGEST_SCALE, progress=fitting))
+        rig = rig.scaled(fit_scale(mesh, seen, *WIDE_RANGE, progress=fitting))
     mode = "matte" if options.colors == COLORS[2] else "unlit"
     shown = render_views(mesh, rig, options.tile, mode, progress=Stage(progress, FITTED, DONE, DONE))
     if options.colors == COLORS[0] and seen is not None:
-        shown = replace(shown, rgb=resized(seen.rgb, options.tile).to(shown.rgb))
+        shown = replace(shown, rgb=resize_squares(seen.rgb, options.tile).to(shown.rgb))
     if photo is not None:
         front = front_photo(*photo, shown.mask[0])
         shown = replace(shown, rgb=torch.cat((front[None].to(shown.rgb), shown.rgb[1:])))
@@ -100,15 +98,6 @@ def _nearest(rig: Rig, azimuth: float) -> int:
             "degrees; choose the colours of the mesh, and leave the views out."
         )
     return best
-
-
-def resized(images: torch.Tensor, size: int) -> torch.Tensor:
-    """(V, size, size, C) of square images (V, H, H, C) in [0, 1]."""
-    if images.shape[1:3] == (size, size):
-        return images
-    planes = images.movedim(-1, 1)
-    scaled = functional.interpolate(planes, size=(size, size), mode="bicubic", antialias=True)
-    return scaled.movedim(1, -1).clamp(0.0, 1.0)
 
 
 def tilted(normals: torch.Tensor) -> torch.Tensor:

@@ -6,9 +6,9 @@ Source: specs/kiss3dgen.md sections 5.3, 5.4 and 5.10.
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
 
 from ..errors import Bundle3DError
+from ..views.resize import resize_squares
 from ..views.rig import Rig
 from ..views.view_set import ViewSet
 from .cameras import camera_vectors
@@ -46,12 +46,6 @@ def image_input(images: torch.Tensor, rig: Rig, config: LrmConfig) -> tuple[torc
             f"Expected one view for each of the {len(rig)} cameras of the rig '{rig.name}', but got {len(images)}; "
             "choose the rig that the views were made with."
         )
-    resized = functional.interpolate(
-        images.float().permute(0, 3, 1, 2),
-        size=(config.image_size, config.image_size),
-        mode="bicubic",
-        antialias=True,
-        align_corners=False,
-    )
+    resized = resize_squares(images.float(), config.image_size).movedim(-1, 1)
     cameras = camera_vectors(rig.at_distance(config.camera_distance)).to(images.device)
-    return resized.clamp(0.0, 1.0)[None], cameras[None]
+    return resized[None], cameras[None]

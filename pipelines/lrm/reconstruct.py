@@ -13,7 +13,7 @@ from ..meshes.mesh import Mesh
 from ..meshes.simplify import simplify
 from ..metrics.image import silhouette_iou
 from ..progress import Progress, Stage, silent
-from ..rendering.fit_scale import fit_scale
+from ..rendering.fit_scale import WIDE_RANGE, fit_scale
 from ..rendering.rasterise import rasterise
 from ..rendering.render_mesh import render_mesh
 from ..views.rig import Rig
@@ -23,8 +23,6 @@ from .inputs import model_input
 from .mesh import extract_mesh
 from .texture import texture_from_field
 
-# Of the camera distance that the model was told. PRM is told 3.5 and reconstructs for 4.15 (specs 5.10).
-LEAST_SCALE, LARGEST_SCALE = 0.7, 1.45
 PREVIEW_SIZE = 256  # pixels per view
 READ, EXTRACTED, FITTED, DONE = 40, 70, 80, 100  # steps of the progress
 
@@ -76,7 +74,8 @@ def reconstruct_views(
     if options.fit:
         seen = views.to("cpu")
         fitting = Stage(progress, EXTRACTED, FITTED, DONE)
-        scale = fit_scale(shown, seen, LEAST_SCALE, LARGEST_SCALE, progress=fitting)
+        # PRM is told a distance of 3.5 and reconstructs for 4.15 (specs 5.10).
+        scale = fit_scale(shown, seen, *WIDE_RANGE, progress=fitting)
         shown = _scaled(shown, 1.0 / scale)
     overlaps = silhouette_iou(_silhouettes(shown, views), views.mask.cpu())
     if options.texture:

@@ -9,6 +9,8 @@ import torch
 from scipy import ndimage
 
 from ..errors import Bundle3DError
+from ..views.masks import mask_box
+from ..views.resize import resize_squares
 
 RATIO = 0.85  # of the square's side that the object's longer side takes
 SMALLEST = 16  # pixels
@@ -66,7 +68,7 @@ def frame_object(
     weighted = torch.cat([rgb * alpha[..., None], alpha[..., None]], dim=-1)
     square = torch.zeros(side, side, 4, dtype=rgb.dtype, device=rgb.device)
     square[top - y : bottom - y, left - x : right - x] = weighted[top:bottom, left:right]
-    square = _resized(square, size or max(SMALLEST, side))
+    square = resize_squares(square[None], size or max(SMALLEST, side))[0]
     share = square[..., 3]
     on_background = square[..., :3] + (1.0 - share[..., None]) * BACKGROUNDS[background]
     return Framed(on_background.clamp(0.0, 1.0), share, (x, y, side), alpha, tuple(notes))
@@ -85,10 +87,9 @@ def _check(size: int, ratio: float, background: str, objects: str, framing: str)
 def _box(alpha: torch.Tensor) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what is visible, right and bottom exclusive."""
     visible = alpha >= VISIBLE
-    rows, columns = visible.any(dim=1).nonzero(), visible.any(dim=0).nonzero()
-    if not len(rows):
+    if not bool(visible.any()):
         raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the photo first.")
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    return mask_box(visible)
 
 
 def _kept(alpha: torch.Tensor, objects: str, notes: list[str]) -> torch.Tensor:
@@ -115,12 +116,3 @@ def _kept(alpha: torch.Tensor, objects: str, notes: list[str]) -> torch.Tensor:
             "keep the others."
         )
     return torch.from_numpy(pieces[nearest[0], nearest[1]] == largest).to(alpha.device)
-
-
-def _resized(image: torch.Tensor, size: int) -> torch.Tensor:
-    """(size, size, C) of a square image (S, S, C)."""
-    if len(image) == size:
-        return image
-    planes = image.permute(2, 0, 1)[None]
-    planes = torch.nn.functional.interpolate(planes, size=(size, size), mode="bicubic", antialias=True)
-    return planes[0].permute(1, 2, 0).clamp(0.0, 1.0).contiguous()

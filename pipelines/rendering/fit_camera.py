@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch.nn import functional
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
 from ..views.camera import Camera
+from ..views.masks import mask_box, reduced_masks
 from ..views.rig import Rig
 from .rasterise import rasterise
 
@@ -35,7 +35,7 @@ def fit_camera(
         raise Bundle3DError("Expected a camera in perspective to fit, but it is orthographic; choose another rig.")
     if mesh.faces.shape[0] == 0:
         raise Bundle3DError("Expected a mesh with faces to fit a camera to, but it is empty.")
-    goal = _small(mask)
+    goal = reduced_masks(mask[None], RASTER_SIZE)[0]
     if not bool(goal.any()):
         raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the picture first.")
     used = mesh.vertices[torch.unique(mesh.faces)]
@@ -85,17 +85,7 @@ def _box_matched(camera: Camera, vertices: torch.Tensor, goal: torch.Tensor) -> 
     height, width = goal.shape
     points = camera.project(vertices.double().to(goal.device), height, width)[0]
     low, high = points.amin(0), points.amax(0)
-    rows, columns = goal.any(1).nonzero(), goal.any(0).nonzero()
-    wanted_low = torch.stack((columns[0, 0], rows[0, 0])).double()
-    wanted_high = torch.stack((columns[-1, 0], rows[-1, 0])).double() + 1.0
+    wanted_low, wanted_high = torch.tensor(mask_box(goal)).to(points).split(2)
     ratio = float(((high - low).norm() / (wanted_high - wanted_low).norm()).clamp(0.2, 5.0))
     off = ((low + high) - (wanted_low + wanted_high)) / 2.0 * camera.pixel_size(height)
     return _moved(camera, math.log(ratio), float(off[0]), -float(off[1]))
-
-
-def _small(mask: torch.Tensor) -> torch.Tensor:
-    """``mask`` (H, W) as bool, its longer side at most RASTER_SIZE."""
-    share = min(1.0, RASTER_SIZE / max(mask.shape))
-    size = (max(1, round(mask.shape[0] * share)), max(1, round(mask.shape[1] * share)))
-    small = functional.interpolate(mask[None, None].float(), size=size, mode="bilinear", antialias=True)
-    return small[0, 0] > 0.5

@@ -13,11 +13,13 @@ import torch
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
+from ..views.masks import reduced_masks
 from ..views.view_set import ViewSet
 from .rasterise import rasterise
 
 RASTER_SIZE = 256  # pixels of the longer side
 LEAST_SCALE, LARGEST_SCALE = 0.8, 16 / 15  # 3.6 to 4.8 for the cameras of Kiss3DGen, at 4.5
+WIDE_RANGE = (0.7, 1.45)  # for meshes that are not made from these views, or by a model with units of its own
 COARSE_STEPS = 8
 TOLERANCE = 4e-4
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
@@ -46,7 +48,7 @@ def fit_scale(
         )
     if not any(camera.is_perspective for camera in views.rig):
         return 1.0
-    masks = _small_masks(views.mask)
+    masks = reduced_masks(views.mask, RASTER_SIZE)
     step = (high - low) / COARSE_STEPS
 
     def score(scale: float) -> float:
@@ -57,14 +59,6 @@ def fit_scale(
     best = scores.index(max(scores))
     left, right = low + max(best - 1, 0) * step, low + min(best + 1, COARSE_STEPS) * step
     return _golden_section(left, right, score)
-
-
-def _small_masks(mask: torch.Tensor) -> torch.Tensor:
-    height, width = mask.shape[1:]
-    share = min(1.0, RASTER_SIZE / max(height, width))
-    size = (max(1, round(height * share)), max(1, round(width * share)))
-    small = torch.nn.functional.interpolate(mask[:, None], size=size, mode="bilinear", antialias=True)
-    return small[:, 0] > 0.5
 
 
 def _overlap(mesh: Mesh, views: ViewSet, masks: torch.Tensor, scale: float, backend: str) -> float:

@@ -8,7 +8,7 @@ length one.
 from __future__ import annotations
 
 import torch
-from torch.nn.functional import avg_pool2d, max_pool2d, pad
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
 # An RGB distance from white under which a foreground colour cannot tell coverage.
 CONTRAST = 0.15
@@ -37,6 +37,19 @@ def unmix_white(colors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Foreground colours (V, H, W, C) of ``colors`` that lie on white with coverage ``mask`` (V, H, W)."""
     share = torch.where(mask > 0.0, mask, 1.0)[..., None]
     return (1.0 - (1.0 - colors) / share).clamp(0.0, 1.0)
+
+
+def mask_box(solid: torch.Tensor) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what is true in ``solid`` (H, W), which is not empty; the last two exclusive."""
+    rows, columns = solid.any(dim=1).nonzero(), solid.any(dim=0).nonzero()
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def reduced_masks(masks: torch.Tensor, longest: int) -> torch.Tensor:
+    """``masks`` (V, H, W) as bool, their longer side at most ``longest`` pixels."""
+    share = min(1.0, longest / max(masks.shape[1:]))
+    size = [max(1, round(side * share)) for side in masks.shape[1:]]
+    return interpolate(masks[:, None].float(), size=size, mode="bilinear", antialias=True)[:, 0] > 0.5
 
 
 def _coverage_by_neighbours(colors: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.lrm import reconstruct
 from bundle3d.pipelines.lrm.held_model import HeldModel, activation_bytes, held
 from bundle3d.pipelines.lrm.inputs import model_input
 from bundle3d.pipelines.lrm.model import LargeReconstructionModel
 from bundle3d.pipelines.lrm.reconstruct import LrmOptions, preview, reconstruct_views
 from bundle3d.pipelines.meshes.mesh import Mesh
+from bundle3d.pipelines.rendering.fit_scale import WIDE_RANGE
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.rig import named_rig
 from bundle3d.pipelines.views.view_set import ViewSet
@@ -116,4 +116,4 @@ def test_random_weights_go_all_the_way_or_say_what_is_missing(views: ViewSet) ->
     empty = ViewSet(views.rgb, views.normal, views.mask * 0.0, views.rig)
     with pytest.raises(Bundle3DError, match="empty"):
         reconstruct_views(parts, empty)
-    assert reconstruct.LEAST_SCALE < 3.5 / 4.5 and reconstruct.LARGEST_SCALE > 4.2 / 3.5
+    assert WIDE_RANGE[0] < 3.5 / 4.5 and WIDE_RANGE[1] > 4.2 / 3.5
