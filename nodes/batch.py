@@ -25,6 +25,7 @@ def map_batch(
 ) -> list[Result]:
     """``work`` on every item, with the first of ``settings``, ordered from large to small, that fits into memory.
 
+    ``work`` is told the setting; ``halved`` makes them of a number, and ``lowered`` tells the user which one it was.
     Raises Bundle3DError with ``advice``, on what to change, where not even the last one fits.
     """
     progress = NodeProgress()
@@ -34,6 +35,16 @@ def map_batch(
         return within_memory(lambda setting: work(item, setting, share), settings, advice)
 
     return [one(index, item) for index, item in enumerate(items)]
+
+
+def halved(asked: int, least: int = 1) -> list[int]:
+    """``asked`` and, for where it does not fit into memory, half of it, but not less than ``least``."""
+    return [asked, max(asked // 2, least)] if asked > least else [asked]
+
+
+def lowered(what: str, asked: int, used: int) -> list[str]:
+    """The line of a report on a setting that had to be lowered for want of memory; none where ``used`` was asked."""
+    return [] if used == asked else [f"Memory ran out with {what} {asked:,}, so this was made with {used:,}."]
 
 
 def paired(first: Sequence[First], second: Sequence[Second] | None, what: str) -> list[tuple[First, Second | None]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from bundle3d.nodes.batch import map_batch, paired
+from bundle3d.nodes.batch import halved, lowered, map_batch, paired
 from bundle3d.nodes.compute import gradients, is_out_of_memory, thaw, within_memory
 from bundle3d.nodes.progress import NodeProgress
 from bundle3d.pipelines.errors import Bundle3DError
@@ -71,6 +71,17 @@ def test_less_is_tried_when_memory_runs_out() -> None:
         within_memory(attempt, [100, 50], "lower the size")
     with pytest.raises(Bundle3DError, match=r"but it did not; use less\.$"):
         within_memory(lambda setting: attempt(100), [None], "use less")
+
+
+def test_a_setting_is_halved_once_within_its_bound_and_said_to_be_lower() -> None:
+    def work(item: int, size: int, progress: object) -> list[str]:
+        if size > item:
+            raise MemoryError
+        return lowered("resolution", 1024, size)
+
+    roomy, tight = map_batch([4096, 600], work, halved(1024), "")
+    assert roomy == [] and tight == ["Memory ran out with resolution 1,024, so this was made with 512."]
+    assert halved(12, least=8) == [12, 8] and halved(8, least=8) == [8]
 
 
 def test_other_errors_pass_through() -> None:
