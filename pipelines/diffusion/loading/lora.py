@@ -20,6 +20,10 @@ from .recognise import what_is_it
 from .transformer_keys import diffusers_layers, split_rows
 
 ADVICE = "choose a LoRA trained for FLUX.1-dev"
+# Names of adapters that are more than two matrices and a factor: DoRA, LoKr, LoHa, OFT, differences, biases, XLabs'.
+OTHER_ADAPTERS = re.compile(
+    r"dora_scale|lora_magnitude|lokr_|hada_|oft_|\.diff(_b)?$|lora_(B|up)\.(default\.)?bias$|_lora\d?\.(down|up)\."
+)
 
 
 def load_lora(path: Path) -> dict[str, torch.Tensor]:
@@ -27,7 +31,7 @@ def load_lora(path: Path) -> dict[str, torch.Tensor]:
 
     Parts are ``transformer``, ``text_encoder`` (CLIP) and ``text_encoder_2`` (T5), layers those of diffusers and
     transformers. The weight with the LoRA is W + scale * alpha / R * B @ A; a file without alpha gets alpha = R.
-    Raises Bundle3DError where the file holds no LoRA of FLUX, or another kind of adapter (DoRA, LoKr, LoHa).
+    Raises Bundle3DError where the file holds no LoRA of FLUX, or another kind of adapter (DoRA, LoKr, LoHa, biases).
     """
     path = Path(path)
     layers: dict[str, dict[str, torch.Tensor]] = {}
@@ -144,10 +148,15 @@ def _activate(module: nn.Module, names: list[str], scales: list[float]) -> None:
 
 
 def _is_whole(found: Mapping[str, torch.Tensor]) -> bool:
-    """Whether there are A (R, in) and B (out, R) of floating-point numbers, and at most one number as alpha."""
-    if not {"A", "B"} <= found.keys() or not all(tensor.is_floating_point() for tensor in found.values()):
+    """Whether there are A (R, in) and B (out, R) of floating-point numbers, and at most one number as alpha.
+
+    Trainers save an alpha that was given as an integer as one.
+    """
+    if not {"A", "B"} <= found.keys():
         return False
     down, up = found["A"], found["B"]
+    if not (down.is_floating_point() and up.is_floating_point()):
+        return False
     same_rank = down.ndim == up.ndim == 2 and down.shape[0] == up.shape[1] > 0
     return same_rank and ("alpha" not in found or found["alpha"].numel() == 1)
 
@@ -174,9 +183,9 @@ def _named_as_in(module: nn.Module, state: dict[str, torch.Tensor]) -> dict[str,
 
 
 def _refused(path: Path, name: str) -> Bundle3DError:
-    if any(sign in name for sign in ("dora_scale", "lora_magnitude", "lokr_", "hada_", "oft_", ".diff")):
+    if OTHER_ADAPTERS.search(name):
         return Bundle3DError(
-            f"Expected a plain LoRA, but '{path.name}' also holds '{name}' of another kind of adapter; choose or "
+            f"Expected a plain LoRA, but '{path.name}' holds '{name}' of another kind of adapter; choose or "
             "train a plain LoRA."
         )
     return Bundle3DError(f"Expected a LoRA, but '{path.name}' holds {what_is_it([name])}; {ADVICE}.")

@@ -139,6 +139,14 @@ def test_without_alpha_it_is_the_rank(tmp_path: Path) -> None:
     expect_same(write(tmp_path / "lora.safetensors", file), tmp_path, merged(state, layers, 1.0), 1.0)
 
 
+def test_an_alpha_may_be_an_integer(tmp_path: Path) -> None:
+    """Kohya's trainers save it so where no type to save in was chosen."""
+    state = original_transformer(tiny_transformer())
+    layers = lora_layers(state, ORIGINAL)
+    file = {name: tensor.long() if name.endswith(".alpha") else tensor for name, tensor in kohya(layers).items()}
+    expect_same(write(tmp_path / "lora.safetensors", file), tmp_path, merged(state, layers, 1.0), 1.0)
+
+
 def test_file_that_diffusers_saves(tmp_path: Path) -> None:
     transformer: FluxTransformer2DModel = tiny_transformer()
     transformer.add_adapter(LoraConfig(r=3, lora_alpha=3, target_modules=["to_q", "ff.net.2"], init_lora_weights=False))
@@ -263,8 +271,15 @@ def test_refusals(tmp_path: Path) -> None:
     sdxl = {f"lora_unet_input_blocks_1_0_proj.lora_{end}.weight": torch.zeros(2, 2) for end in ("down", "up")}
     assert "which FLUX does not have" in refusal(sdxl)
     assert "holds a FLUX transformer" in refusal(state)
-    dora = layers | {"lora_unet_img_in.dora_scale": torch.ones(2, 1)}
-    assert "another kind of adapter" in refusal(dora)
+    whole = {f"model.diffusion_model.{name}": tensor for name, tensor in state.items()}
+    assert "holds a FLUX transformer" in refusal(whole)
+    for other in (
+        "lora_unet_img_in.dora_scale",
+        "lora_unet_img_in.diff",
+        "transformer.x_embedder.lora_B.bias",
+        "double_blocks.0.processor.qkv_lora1.down.weight",
+    ):
+        assert f"'{other}' of another kind of adapter" in refusal(layers | {other: torch.ones(2, 1)})
     half = {name: tensor for name, tensor in layers.items() if name != "lora_unet_img_in.lora_up.weight"}
     assert "two matrices of the same rank" in refusal(half)
     uneven = layers | {"lora_unet_img_in.lora_up.weight": torch.zeros(32, 1)}
