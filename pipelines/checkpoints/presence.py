@@ -51,11 +51,12 @@ class ModelFiles:
     _found: dict[str, list[Path]] = field(default_factory=dict)
 
     def of(self, folder: str) -> list[Path]:
-        """All weight files of a kind, at any depth, in a fixed order."""
+        """All weight files of a kind, at any depth, in a fixed order; links that lead nowhere are none."""
         if folder not in self._found:
             roots = self.folders.get(folder, ())
             walked = [(Path(at), names) for root in roots for at, _, names in sorted(os.walk(root, followlinks=True))]
-            self._found[folder] = [at / n for at, names in walked for n in sorted(names) if n.lower().endswith(WEIGHTS)]
+            paths = (at / n for at, names in walked for n in sorted(names) if n.lower().endswith(WEIGHTS))
+            self._found[folder] = [path for path in paths if path.is_file()]
         return self._found[folder]
 
 

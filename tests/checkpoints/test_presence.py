@@ -59,6 +59,17 @@ def test_a_file_is_found_by_its_name_in_any_folder_of_its_kind(union: Checkpoint
     assert look(union, tmp_path / "models", verify=True).verified
 
 
+def test_a_link_that_leads_nowhere_is_no_file(union: Checkpoint, pro: Checkpoint, tmp_path: Path) -> None:
+    link = tmp_path / "models" / "controlnet" / NAME
+    link.parent.mkdir(parents=True)
+    try:
+        link.symlink_to(tmp_path / "gone.safetensors")
+    except OSError:
+        pytest.skip("this user may not make links here")
+    assert look(union, tmp_path / "models", pro).state == "missing"
+    assert look(pro, tmp_path / "models", union).state == "missing"
+
+
 def test_another_name_is_known_by_its_size_and_proved_by_its_hash(union: Checkpoint, tmp_path: Path) -> None:
     models = tmp_path / "models"
     path = weights(models / "controlnet" / "my union.safetensors")
