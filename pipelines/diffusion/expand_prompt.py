@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
@@ -82,22 +83,30 @@ EXAMPLES = (
 def load_language_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model of a transformers folder, in the type its weights are stored in, and its tokenizer.
 
-    Raises Bundle3DError for a folder that transformers cannot open, or that has no safetensors weights.
+    Raises Bundle3DError for a folder that transformers cannot open, or that has no whole safetensors weights.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", use_safetensors=True, **local)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise Bundle3DError(
-            f"Expected a transformers folder with a causal language model and safetensors weights in {folder.name}, "
-            f"but "
-            f"it could not be opened ({reason}); download the whole folder again or choose another one."
-        ) from error
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", use_safetensors=True, output_loading_info=True, **local
+        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise _not_opened(folder, lines[0]) from error
+    # transformers fills these with random numbers and only warns.
+    if loaded["missing_keys"]:
+        raise _not_opened(folder, f"its weights lack {min(loaded['missing_keys'])}")
     return model, tokenizer
+
+
+def _not_opened(folder: Path, reason: str) -> Bundle3DError:
+    return Bundle3DError(
+        f"Expected a transformers folder with a causal language model and safetensors weights in {folder.name}, but it "
+        f"could not be opened ({reason}); download the whole folder again or choose another one."
+    )
 
 
 def expand_prompt(

@@ -19,6 +19,7 @@ from bundle3d.pipelines.diffusion.expand_prompt import (
 from bundle3d.pipelines.diffusion.holder import Resident
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.tests.support.tiny_language_model import TEMPLATE, letter_tokenizer, tiny_language_model
+from safetensors.torch import load_file, save_file
 from transformers import Qwen2ForCausalLM
 
 WITHOUT_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
@@ -83,6 +84,24 @@ def test_answers_become_one_line() -> None:
 def test_a_folder_without_a_model_is_refused_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}", "utf-8")
     with pytest.raises(Bundle3DError, match=tmp_path.name):
+        load_language_model(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["cut short", "a tensor less", "of another size"])
+def test_weights_that_are_not_whole_are_refused(tmp_path: Path, model: Qwen2ForCausalLM, damage: str) -> None:
+    model.save_pretrained(tmp_path)
+    letter_tokenizer().save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    state = load_file(file)
+    if damage == "cut short":
+        file.write_bytes(file.read_bytes()[:-50])
+    elif damage == "a tensor less":
+        save_file(
+            {name: tensor for name, tensor in state.items() if name != "model.norm.weight"}, file, {"format": "pt"}
+        )
+    else:
+        save_file({name: tensor[..., :-1].contiguous() for name, tensor in state.items()}, file, {"format": "pt"})
+    with pytest.raises(Bundle3DError, match=rf"{tmp_path.name}, but it could not be opened \(.+\); download"):
         load_language_model(tmp_path)
 
 
