@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from ..pipelines.diffusion.encode_prompt import LONGEST_PROMPT
-from ..pipelines.diffusion.loading.casting import cast_weights
+from ..pipelines.diffusion.loading.casting import CastingLayer, cast_weights
 from ..pipelines.diffusion.preview import preview_weights
 from ..pipelines.errors import Bundle3DError
 from .memory import FLOATS, OUT_OF_RANGE_IN_HALF, compute_dtype, hold_vae
@@ -54,7 +54,11 @@ class FolderLatents(comfy.latent_formats.Flux):
 
 
 def core_model(transformer: Any, vae: Any) -> Any:
-    """A MODEL with the weights of ``transformer``, for latents of ``vae``; weights keep the type they are stored in."""
+    """A MODEL with the weights of ``transformer``, for latents of ``vae``; weights keep the type they are stored in.
+
+    Raises Bundle3DError for weights of scaled fp8 files.
+    """
+    _refuse_scales(transformer, "transformer")
     config = transformer.config
     width = config.num_attention_heads * config.attention_head_dim
     kind = comfy.supported_models.Flux if config.guidance_embeds else comfy.supported_models.FluxSchnell
@@ -204,8 +208,11 @@ def core_clip(
 ) -> Any:
     """A CLIP with both encoders and tokenizers of a folder; weights keep the type they are stored in.
 
-    Raises Bundle3DError for a T5 with an activation that ComfyUI's T5 does not have.
+    Raises Bundle3DError for a T5 with an activation that ComfyUI's T5 does not have, and for weights of scaled fp8
+    files.
     """
+    _refuse_scales(clip, "CLIP")
+    _refuse_scales(t5, "T5")
     t5_config = t5.config.to_dict()
     activation = T5_ACTIVATIONS.get(t5_config["dense_act_fn"])
     if activation is None:
@@ -236,6 +243,15 @@ def core_clip(
     clip_weights.setdefault("text_projection.weight", torch.eye(clip.config.hidden_size))
     parameters = comfy.utils.calculate_parameters(clip_weights) + comfy.utils.calculate_parameters(t5.state_dict())
     return comfy.sd.CLIP(target, parameters=parameters, state_dict=[clip_weights, dict(t5.state_dict())])
+
+
+def _refuse_scales(network: nn.Module, part: str) -> None:
+    """Scales are no part of a network's state, so ComfyUI would compute with the bare fp8 numbers."""
+    if any(isinstance(layer, CastingLayer) and layer.weight_scale is not None for layer in network.modules()):
+        raise Bundle3DError(
+            f"Expected plain weights for ComfyUI's own nodes, but those of the folder's {part} are scaled fp8; use "
+            "Load Bundle Models and Generate Bundle, or the folder in bf16."
+        )
 
 
 def _storage(encoder: nn.Module, device: torch.device) -> torch.dtype:

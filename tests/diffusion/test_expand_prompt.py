@@ -96,9 +96,8 @@ def test_weights_that_are_not_whole_are_refused(tmp_path: Path, model: Qwen2ForC
     if damage == "cut short":
         file.write_bytes(file.read_bytes()[:-50])
     elif damage == "a tensor less":
-        save_file(
-            {name: tensor for name, tensor in state.items() if name != "model.norm.weight"}, file, {"format": "pt"}
-        )
+        del state["model.norm.weight"]
+        save_file(state, file, {"format": "pt"})
     else:
         save_file({name: tensor[..., :-1].contiguous() for name, tensor in state.items()}, file, {"format": "pt"})
     with pytest.raises(Bundle3DError, match=rf"{tmp_path.name}, but it could not be opened \(.+\); download"):

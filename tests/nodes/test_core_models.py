@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 PROMPT = "a red torus (made of wool), 3 feet wide"
 SIZE = {"width": 256, "height": 128}
@@ -115,3 +115,20 @@ def test_weights_keep_their_type(run: Callable[..., Any], tiny_folder: Path) -> 
     assert linear.weight.dtype == torch.float8_e4m3fn
     with pytest.raises(Bundle3DError, match="models/diffusers"):
         run("Bundle3D_ModelsToCore", folder="nothing")
+
+
+@pytest.mark.parametrize(
+    ("part", "file", "layer", "name"),
+    [
+        ("transformer", "diffusion_pytorch_model", "proj_out", "transformer"),
+        ("text_encoder_2", "model", "encoder.block.0.layer.0.SelfAttention.q", "T5"),
+    ],
+)
+def test_scaled_weights_are_not_taken_for_plain_ones(
+    run: Callable[..., Any], tiny_folder: Path, part: str, file: str, layer: str, name: str
+) -> None:
+    path = tiny_folder / "diffusers" / "tiny" / part / f"{file}.safetensors"
+    save_file(load_file(path) | {f"{layer}.scale_weight": torch.tensor(0.5)}, path, {"format": "pt"})
+    run("Bundle3D_LoadBundleModels", base="tiny")
+    with pytest.raises(Bundle3DError, match=f"folder's {name} are scaled fp8; use Load Bundle Models"):
+        run("Bundle3D_ModelsToCore", folder="tiny")

@@ -53,7 +53,7 @@ def fill(
     ``what`` names the network in refusals. It computes in ``dtype``, or in the file's type (bfloat16 where that is
     fp8). With ``casting``, weights keep the file's type and layers cast them; without it they are converted here.
     Raises Bundle3DError where a tensor is missing, too many, of the wrong shape or of a type that is no floating-point
-    number.
+    number, and where it has a scale that no layer heeds.
     """
     module.requires_grad_(False)
     scales = {name: state[name] for name in state if name.endswith(SCALES)}
@@ -65,9 +65,9 @@ def fill(
     _restore_buffers(module, path)
     if casting:
         cast_weights(module, dtype)
-        _set_scales(module, scales, path)
     else:
         module.to(dtype)
+    _set_scales(module, scales, path)
     return module.eval()
 
 
@@ -78,8 +78,7 @@ def _set_scales(module: nn.Module, scales: Mapping[str, torch.Tensor], path: Pat
         if not isinstance(layer, CastingLayer) or scale.numel() != 1:
             raise Bundle3DError(
                 f"Expected one scale for each fp8 layer in '{path.name}', but '{name}' is another kind of "
-                "quantisation; "
-                "use the model's plain fp8, fp16 or bf16 file."
+                "quantisation; use the model's plain fp8, fp16 or bf16 file."
             )
         layer.weight_scale = scale.reshape(())
 
@@ -89,8 +88,7 @@ def _check(state: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, 
         if tensor.dtype not in STORED:
             raise Bundle3DError(
                 f"Expected floating-point numbers in '{path.name}', but '{name}' is {_named(tensor.dtype)}, a "
-                "quantisation "
-                "that is not supported; use the model's fp8, fp16 or bf16 file."
+                "quantisation that is not supported; use the model's fp8, fp16 or bf16 file."
             )
     missing = [name for name in expected if name not in state]
     if missing:
@@ -102,8 +100,7 @@ def _check(state: Mapping[str, torch.Tensor], expected: Mapping[str, tuple[int, 
     if unexpected:
         raise Bundle3DError(
             f"Expected only the {len(expected)} tensors of {what} in '{path.name}', but there are {len(unexpected)} "
-            "others "
-            f"('{unexpected[0]}' first); it is another model or was changed, choose the published file."
+            f"others ('{unexpected[0]}' first); it is another model or was changed, choose the published file."
         )
     for name, tensor in state.items():
         if tuple(tensor.shape) != expected[name]:

@@ -69,6 +69,9 @@ def test_refusals(tmp_path: Path) -> None:
         load_embedder(vision)
     with pytest.raises(Bundle3DError, match=r"'redux.safetensors' holds a FLUX Redux model; choose sigclip_vision"):
         load_image_encoder(redux)
+    scaled = vision_file(siglip()) | {"vision_model.encoder.layers.0.mlp.fc1.scale_weight": torch.tensor(0.5)}
+    with pytest.raises(Bundle3DError, match=r"scale for each fp8 layer in 'scaled.safetensors'"):
+        load_image_encoder(write(tmp_path / "scaled.safetensors", scaled))
     clip = vision_file(tiny_siglip()) | {"vision_model.embeddings.class_embedding": torch.zeros(1)}
     with pytest.raises(Bundle3DError, match=r"'clip_vision.safetensors' holds an image encoder; choose sigclip"):
         load_image_encoder(write(tmp_path / "clip_vision.safetensors", clip))
