@@ -9,8 +9,7 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.diffusion.control_image import resized
-from ..pipelines.errors import Bundle3DError
-from .sizes import bundle_size, size_inputs
+from .sizes import bundle_size, check_batch, size_inputs
 
 
 class Bundle3D_BundleLatent(io.ComfyNode):
@@ -53,11 +52,7 @@ class Bundle3D_BundleLatent(io.ComfyNode):
             shape = (batch_size, vae.latent_channels, height // factor, width // factor)
             samples = torch.zeros(shape, device=model_management.intermediate_device())
         else:
-            if len(initial_image) not in (1, batch_size):
-                raise Bundle3DError(
-                    f"Expected 1 or {batch_size} initial images for a batch of {batch_size}, but got "
-                    f"{len(initial_image)}; change batch_size."
-                )
+            check_batch(initial_image, batch_size, "initial images")
             images = torch.stack([resized(image[..., :3], height, width) for image in initial_image])
             samples = vae.encode(images)
             samples = samples.expand(batch_size, *samples.shape[1:]).clone() if len(samples) == 1 else samples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..pipelines.diffusion.schedule import evaluations, first_step, twice_shifted_sigmas
+from ..pipelines.diffusion.schedule import check_redrawing, evaluations, first_step, twice_shifted_sigmas
 
 
 class Bundle3D_BundleSchedule(io.ComfyNode):
@@ -58,6 +58,7 @@ class Bundle3D_BundleSchedule(io.ComfyNode):
     def execute(cls, steps: int, strength: float, shift: float) -> io.NodeOutput:
         sigmas = twice_shifted_sigmas(steps, shift)
         if strength < 1:
+            check_redrawing(steps)
             sigmas = sigmas[first_step(steps, strength) :]
         return io.NodeOutput(sigmas, evaluations(sigmas))
 

@@ -15,7 +15,7 @@ from ..pipelines.progress import Progress
 from .batch import map_batch
 from .compute import as_output
 from .seeds import LARGEST_SEED, seed_input, seed_of
-from .sizes import bundle_size, size_inputs
+from .sizes import bundle_size, check_batch, size_inputs
 from .sockets import Controls, Models, ReduxModels
 
 
@@ -36,8 +36,7 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
                     multiline=True,
                     dynamic_prompts=True,
                     tooltip="What the object looks like. The sentence that bundle LoRAs were trained on is put in "
-                    "front "
-                    "where it is not there yet.",
+                    "front where it is not there yet.",
                 ),
                 seed_input("Every seed is another object; a batch takes this seed and those after it.", LARGEST_SEED),
                 io.Int.Input(
@@ -125,11 +124,8 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
             raise Bundle3DError(
                 "Expected Redux models for redux_image, but the socket redux is empty; connect Load Bundle Redux."
             )
-        if initial_image is not None and len(initial_image) not in (1, batch_size):
-            raise Bundle3DError(
-                f"Expected 1 or {batch_size} initial images for a batch of {batch_size}, but got {len(initial_image)}; "
-                "change batch_size."
-            )
+        check_batch(initial_image, batch_size, "initial images")
+        check_batch(redux_image, batch_size, "Redux images")
         height, width = bundle_size(width, height, models.vae.module.config.sample_size, models.pixels_per_token)
         request = BundleRequest(
             prompt=prompt,
@@ -140,14 +136,16 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
             seed=seed,
             strength=strength,
             controls=controls,
-            redux_image=None if redux_image is None else redux_image[0, ..., :3],
             redux_strength=redux_strength,
             lora_scale=lora_scale,
         )
 
         def draw(index: int, setting: None, progress: Progress) -> torch.Tensor:
-            start = None if initial_image is None else initial_image[index % len(initial_image), ..., :3]
-            own = replace(request, seed=seed_of(seed, index), initial_image=start)
+            start, shown = (
+                None if images is None else images[index % len(images), ..., :3]
+                for images in (initial_image, redux_image)
+            )
+            own = replace(request, seed=seed_of(seed, index), initial_image=start, redux_image=shown)
             return draw_bundle(replace(models, redux=redux), own, progress)
 
         bundles = map_batch(range(batch_size), draw, [None], "choose a smaller size or weights in fp8")

@@ -1,7 +1,8 @@
-"""How large bundles are drawn."""
+"""How large bundles are drawn, and how many."""
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any
 
 from comfy_api.latest import io
@@ -48,3 +49,12 @@ def bundle_size(width: int, height: int, sample_size: int | None, unit: int) -> 
             f"{width} x {height}; set one of both to 0 to have it follow the other."
         )
     return height, width
+
+
+def check_batch(pictures: Sized | None, batch_size: int, what: str) -> None:
+    """Raises Bundle3DError unless there is a picture for each of the batch's bundles, one for all, or none at all."""
+    if pictures is not None and len(pictures) not in (1, batch_size):
+        raise Bundle3DError(
+            f"Expected 1 or {batch_size} {what} for a batch of {batch_size}, but got {len(pictures)}; change "
+            "batch_size."
+        )

@@ -16,7 +16,7 @@ from .models import BundleModels, check_models
 from .preview import preview
 from .redux import redux_tokens
 from .sampler import sample_heun
-from .schedule import evaluations, first_step, twice_shifted_sigmas
+from .schedule import check_redrawing, evaluations, first_step, twice_shifted_sigmas
 from .velocity import Conditioning, velocity
 
 
@@ -93,10 +93,8 @@ def check_request(models: BundleModels, request: BundleRequest) -> None:
         )
     if request.steps < 1:
         raise Bundle3DError(f"Expected at least 1 step, but got {request.steps}; the reference takes 20.")
-    if request.initial_image is not None and request.steps < 2:
-        raise Bundle3DError(
-            "Expected at least 2 steps for an initial image, but got 1, which draws from pure noise; take more steps."
-        )
+    if request.initial_image is not None:
+        check_redrawing(request.steps)
     if not 0 <= request.strength <= 1:
         raise Bundle3DError(
             f"Expected a strength between 0 and 1, but got {request.strength}; the reference takes 0.95."

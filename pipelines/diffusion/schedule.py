@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from ..errors import Bundle3DError
+
 TRAINING_STEPS = 1000
 
 
@@ -31,6 +33,15 @@ def first_step(steps: int, strength: float) -> int:
     schedule can keep, and who wants the picture ignored leaves it out.
     """
     return max(1, int(steps - min(steps * strength, steps)))
+
+
+def check_redrawing(steps: int) -> None:
+    """Raises Bundle3DError where no step is left for an initial picture, because the only one starts from noise."""
+    if steps < 2:
+        raise Bundle3DError(
+            f"Expected at least 2 steps for an initial image, but got {steps}, which draws from pure noise; take more "
+            "steps."
+        )
 
 
 def evaluations(sigmas: torch.Tensor) -> int:

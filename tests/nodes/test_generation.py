@@ -42,6 +42,9 @@ def test_pictures_change_the_bundle(run: Run, models: Any) -> None:
     assert torch.equal(image, before) and not torch.allclose(bundle[:1], plain, atol=1e-3)
     with pytest.raises(Bundle3DError, match="1 or 3 initial images"):
         run("Bundle3D_GenerateBundle", initial_image=image, batch_size=3, **call)
+    with pytest.raises(Bundle3DError, match="1 or 3 initial images"):
+        vae = run("Bundle3D_ModelsToCore", folder="tiny")[2]
+        run("Bundle3D_BundleLatent", vae=vae, initial_image=image, batch_size=3, **SIZE)
     with pytest.raises(Bundle3DError, match="Load Bundle Redux"):
         run("Bundle3D_GenerateBundle", redux_image=image, **call)
 
@@ -211,6 +214,19 @@ def test_control_nets_and_redux_come_from_their_folders(run: Run, models: Any, t
     assert not torch.allclose(held, plain, atol=1e-3) and not torch.allclose(told, plain, atol=1e-3)
 
 
+def test_every_bundle_of_a_batch_has_a_redux_image_of_its_own(run: Run, models: Any) -> None:
+    from bundle3d.tests.support.tiny_flux import tiny_redux
+
+    images = torch.rand(2, 64, 128, 3, generator=torch.Generator().manual_seed(0))
+    call = {"models": models, "redux": tiny_redux(), "redux_strength": 1.0, "prompt": "a cube", "steps": 2, **SIZE}
+    both = run("Bundle3D_GenerateBundle", redux_image=images, batch_size=2, seed=5, **call)[0]
+    second = run("Bundle3D_GenerateBundle", redux_image=images[1:], seed=6, **call)[0]
+    other = run("Bundle3D_GenerateBundle", redux_image=images[:1], seed=6, **call)[0]
+    assert torch.equal(both[1:], second) and not torch.allclose(other, second, atol=1e-3)
+    with pytest.raises(Bundle3DError, match="Expected 1 or 3 Redux images for a batch of 3, but got 2"):
+        run("Bundle3D_GenerateBundle", redux_image=images, batch_size=3, **call)
+
+
 def test_parts_of_different_families_are_refused(run: Run, tiny_folder: Path) -> None:
     from bundle3d.tests.support.tiny_flux import tiny_vae
 
@@ -224,3 +240,5 @@ def test_the_schedule_is_the_references(run: Run) -> None:
     assert torch.allclose(sigmas, torch.tensor(SIGMAS), atol=1e-6) and evaluations == 39
     later, fewer = run("Bundle3D_BundleSchedule", steps=20, strength=0.95).result
     assert torch.equal(later, sigmas[1:]) and fewer == 37
+    with pytest.raises(Bundle3DError, match="at least 2 steps for an initial image"):
+        run("Bundle3D_BundleSchedule", steps=1, strength=0.5)
