@@ -67,7 +67,7 @@ class Bundle3D_Turntable(io.ComfyNode):
             return as_output(turntable(item.to(device), frames, size, shading, elevation, progress, supersample))
 
         pictures = map_batch(interop.accept(mesh), render, [2, 1], "lower size or frames")
-        return io.NodeOutput(torch.cat(pictures))
+        return io.NodeOutput(torch.cat(pictures) if len(pictures) > 1 else pictures[0])
 
 
 NODES = [Bundle3D_Turntable]

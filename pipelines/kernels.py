@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from hashlib import sha1
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,7 +32,11 @@ else:
 BACKENDS = ("auto", "numba", "torch")
 CACHE_FOLDER = Path(__file__).resolve().parents[1] / ".numba_cache"
 
+MOST_AT_ONCE = 8  # large jobs, which hold memory
+WAKE_SECONDS = 0.1  # between two looks at whether large jobs are still wanted
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _pool: ThreadPoolExecutor | None = None
@@ -146,6 +152,46 @@ def run_jobs(function: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]) -
     if len(listed) < 2 or getattr(_worker, "busy", False):
         return [function(*job) for job in listed]
     return list(_shared_pool().map(lambda job: function(*job), listed))
+
+
+def run_large_jobs(
+    function: Callable[[Job, Callable[[], None]], Result],
+    jobs: Sequence[Job],
+    take: Callable[[Result], None],
+    watch: Callable[[], None],
+) -> None:
+    """Give ``take`` the results of ``function(job, check)`` in the order of the jobs, at most MOST_AT_ONCE ahead of it.
+
+    Jobs call ``check`` several times a second, and ``watch`` is called as often; like ``take`` in the calling thread.
+    Once either raises, ``check`` raises in the jobs. They run in the shared pool and keep torch to one thread each; one
+    job alone, or all on a single core, run in the calling thread.
+    """
+    if len(jobs) < 2 or thread_count() < 2 or getattr(_worker, "busy", False):
+        for job in jobs:
+            take(function(job, watch))
+        return
+    unwanted = threading.Event()
+
+    def check() -> None:
+        if unwanted.is_set():
+            raise CancelledError
+
+    def work(job: Job) -> Result:
+        check()
+        with one_torch_thread():
+            return function(job, check)
+
+    waiting = iter(jobs)
+    ahead: deque[Future[Result]] = deque(_shared_pool().submit(work, job) for job in islice(waiting, MOST_AT_ONCE))
+    try:
+        while ahead:
+            while not wait((ahead[0],), WAKE_SECONDS).done:
+                watch()
+            take(ahead.popleft().result())
+            ahead.extend(_shared_pool().submit(work, job) for job in islice(waiting, 1))
+    finally:
+        unwanted.set()
+        wait(ahead)
 
 
 def bands(views: int, height: int, jobs: int = 8) -> list[tuple[int, int, int]]:

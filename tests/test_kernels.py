@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,82 @@ def test_the_first_exception_is_raised() -> None:
 
     with pytest.raises(ValueError, match="job 1"):
         kernels.run_jobs(work, [(0,), (1,), (2,)])
+
+
+@pytest.fixture
+def two_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The shared pool with two threads, whatever the machine has."""
+    with ThreadPoolExecutor(2, initializer=kernels._mark_worker) as pool:
+        monkeypatch.setattr(kernels, "thread_count", lambda: 2)
+        monkeypatch.setattr(kernels, "_pool", pool)
+        yield
+
+
+def test_large_jobs_overlap_and_keep_their_order(two_workers: None) -> None:
+    both = threading.Barrier(2)
+
+    def work(job: int, check: Callable[[], None]) -> tuple[int, int]:
+        both.wait(10)
+        return job, torch.get_num_threads()
+
+    taken: list[tuple[int, int]] = []
+    kernels.run_large_jobs(work, range(6), taken.append, lambda: None)
+    assert taken == [(i, 1) for i in range(6)]
+
+
+def test_few_large_jobs_are_ahead_of_what_is_taken(two_workers: None) -> None:
+    begun, most = [], []
+
+    def take(job: int) -> None:
+        time.sleep(0.01)
+        most.append(len(begun) - job)
+
+    def work(job: int, check: Callable[[], None]) -> int:
+        begun.append(job)
+        return job
+
+    kernels.run_large_jobs(work, range(40), take, lambda: None)
+    assert max(most) <= kernels.MOST_AT_ONCE + 1
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_large_jobs_end_soon_when_they_are_not_wanted(
+    cores: int, two_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "thread_count", lambda: cores)
+
+    def work(job: int, check: Callable[[], None]) -> None:
+        for _ in range(1000):
+            time.sleep(0.01)
+            check()
+
+    def cancel() -> None:
+        raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        kernels.run_large_jobs(work, range(20), lambda result: None, cancel)
+    assert time.monotonic() - start < 2.0
+
+
+def test_a_large_job_that_fails_ends_the_others(two_workers: None) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def work(job: int, check: Callable[[], None]) -> None:
+        if job == 0:
+            begun.wait(10)
+            raise ValueError("job 0")
+        begun.set()
+        try:
+            while True:
+                time.sleep(0.01)
+                check()
+        finally:
+            ended.set()
+
+    with pytest.raises(ValueError, match="job 0"):
+        kernels.run_large_jobs(work, range(2), lambda result: None, lambda: None)
+    assert ended.is_set()
 
 
 @pytest.mark.parametrize(("views", "height"), [(1, 512), (4, 512), (24, 512), (3, 7), (1, 1), (2, 100)])

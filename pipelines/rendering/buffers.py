@@ -20,7 +20,10 @@ from .shading import Surface, shading_normals
 # (surface, unit normals (P, 3), unit directions toward the eye (P, 3)) to linear colour (P, 3).
 Shader = Callable[[Surface, torch.Tensor, torch.Tensor], torch.Tensor]
 
-SAMPLES_PER_BAND = 1 << 21
+# What is called several times a second and may raise to end the work.
+Check = Callable[[], None]
+
+SAMPLES_PER_BAND = 1 << 20
 POINTS_PER_CHUNK = 1 << 18
 # Surfaces that are counted through transparent ones.
 LAYERS = 6
@@ -39,8 +42,12 @@ class Buffers:
     alpha: torch.Tensor
 
 
+def unchecked() -> None:
+    """The check of work that nobody ends."""
+
+
 class BufferRenderer:
-    """Renders one mesh again and again; keeps what does not depend on the camera."""
+    """Renders one mesh again and again, in several threads at once; keeps what does not depend on the camera."""
 
     def __init__(self, mesh: Mesh, shader: Shader) -> None:
         self.mesh, self.shader = mesh, shader
@@ -53,11 +60,11 @@ class BufferRenderer:
             self.tangents = _face_tangents(mesh)
 
     @torch.no_grad()
-    def render(self, camera: Camera, height: int, width: int, supersample: int) -> Buffers:
+    def render(self, camera: Camera, height: int, width: int, supersample: int, check: Check = unchecked) -> Buffers:
         """The buffers of one view; every pixel is the mean of ``supersample`` squared samples."""
         rows = max(1, SAMPLES_PER_BAND // (width * supersample**2))
         bands = [
-            self._band(camera, height, width, top, min(rows, height - top), supersample)
+            self._band(camera, height, width, top, min(rows, height - top), supersample, check)
             for top in range(0, height, rows)
         ]
         total = torch.cat(bands)
@@ -66,7 +73,9 @@ class BufferRenderer:
         normal = torch.nn.functional.normalize(total[..., 3:6], dim=-1)
         return Buffers(total[..., 0:3] / share, normal, total[..., 6:9] / share, alpha)
 
-    def _band(self, camera: Camera, height: int, width: int, top: int, rows: int, supersample: int) -> torch.Tensor:
+    def _band(
+        self, camera: Camera, height: int, width: int, top: int, rows: int, supersample: int, check: Check
+    ) -> torch.Tensor:
         """Sums (rows, width, 10) of opacity times colour, normal, position and one, over the samples of each pixel."""
         fine = (rows * supersample, width * supersample)
         total = torch.zeros(fine[0] * fine[1], 10, device=self.mesh.vertices.device)
@@ -79,6 +88,7 @@ class BufferRenderer:
             pixels = ((face >= 0) & (total[:, 9] < FULL)).nonzero().squeeze(1)
             barycentric = fragments.barycentric.reshape(-1, 3)
             for pixel in pixels.split(POINTS_PER_CHUNK):
+                check()
                 shown = face[pixel].long()
                 values = self._values(Points(shown, barycentric[pixel], uv_steps[shown]), camera)
                 total[pixel] += values * (1.0 - total[pixel, 9:])

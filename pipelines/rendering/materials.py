@@ -10,12 +10,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..meshes.mesh import Material, Mesh
-from .color import srgb_to_linear
+from .mipmaps import Texture
 from .shading import Surface
-
-# Texture levels are chosen this much sharper than one texel per sample; supersampling removes what aliases.
-LEVEL_BIAS = -0.5
-TEXELS_PER_STRIP = 1 << 20  # of the first level
 
 
 @dataclass(frozen=True)
@@ -34,83 +30,6 @@ class Points:
         corners = faces[self.face]
         parts = (attributes.index_select(0, corners[:, i]) * self.barycentric[:, i : i + 1] for i in range(3))
         return sum(parts, torch.zeros(()))
-
-
-class Texture:
-    """A uint8 image (H, W, C) with mip levels; ``srgb`` images are filtered and returned as linear light."""
-
-    def __init__(self, image: torch.Tensor, srgb: bool, repeat: bool, device: torch.device) -> None:
-        self.image, self.repeat = image.to(device), repeat
-        steps = torch.arange(256, dtype=torch.float32, device=device) / 255.0
-        self.decode = torch.stack(
-            [srgb_to_linear(steps) if srgb and i < 3 else steps for i in range(image.shape[-1])], -1
-        )
-        self.levels: list[torch.Tensor] = []
-
-    def sample(self, uv: torch.Tensor, uv_step: torch.Tensor) -> torch.Tensor:
-        """Trilinear values (P, C) at ``uv`` (P, 2), v = 0 at the first row, of samples ``uv_step`` (P,) apart."""
-        height, width = self.image.shape[:2]
-        texels = (uv_step * (height * width) ** 0.5).clamp(min=1e-6)
-        level = (torch.log2(texels) + LEVEL_BIAS).clamp(0.0, float(self._last_level()))
-        base = level.floor()
-        result = uv.new_zeros(uv.shape[0], self.image.shape[-1])
-        for value in base.unique().tolist():
-            chosen = (base == value).nonzero().squeeze(1)
-            share = (level[chosen] - value)[:, None]
-            colors = self._bilinear(uv[chosen], int(value))
-            if bool((share > 0.0).any()):
-                colors = torch.lerp(colors, self._bilinear(uv[chosen], min(int(value) + 1, self._last_level())), share)
-            result[chosen] = colors
-        return result
-
-    def _last_level(self) -> int:
-        return max(self.image.shape[0], self.image.shape[1]).bit_length() - 1
-
-    def _level(self, level: int) -> torch.Tensor:
-        while len(self.levels) < level:
-            self.levels.append(_halved(self.levels[-1]) if self.levels else self._first_level())
-        return self.levels[level - 1]
-
-    def _first_level(self) -> torch.Tensor:
-        """The image decoded and halved, strip by strip because what is decoded takes twelve times the memory."""
-        height, width, channels = self.image.shape
-        rows = max(height // 2, 1)
-        strip = max(TEXELS_PER_STRIP // width, 1)
-        level = torch.empty(rows, max(width // 2, 1), channels, device=self.image.device)
-        for top in range(0, rows, strip):
-            end = min(top + strip, rows)
-            # of an odd number of rows each one of the level covers three, so strips overlap
-            level[top:end] = _halved(self._decoded(self.image[2 * top : 2 * end + height % 2]))
-        return level
-
-    def _decoded(self, texels: torch.Tensor) -> torch.Tensor:
-        channels = torch.arange(texels.shape[-1], device=texels.device)
-        return self.decode[texels.long(), channels]
-
-    def _bilinear(self, uv: torch.Tensor, level: int) -> torch.Tensor:
-        image = self.image if level == 0 else self._level(level)
-        height, width = image.shape[:2]
-        x, y = uv[:, 0] * width - 0.5, uv[:, 1] * height - 0.5
-        left, top = x.floor(), y.floor()
-        right, down = (x - left)[:, None], (y - top)[:, None]
-        flat = image.reshape(-1, image.shape[-1])
-
-        def texel(dy: int, dx: int) -> torch.Tensor:
-            column, row = self._inside(left + dx, width), self._inside(top + dy, height)
-            values = flat.index_select(0, row * width + column)
-            return self._decoded(values) if level == 0 else values
-
-        upper = torch.lerp(texel(0, 0), texel(0, 1), right)
-        return torch.lerp(upper, torch.lerp(texel(1, 0), texel(1, 1), right), down)
-
-    def _inside(self, place: torch.Tensor, size: int) -> torch.Tensor:
-        return place.long() % size if self.repeat else place.long().clamp(0, size - 1)
-
-
-def _halved(image: torch.Tensor) -> torch.Tensor:
-    """The mean of each two by two texels of an image (H, W, C)."""
-    size = (max(image.shape[0] // 2, 1), max(image.shape[1] // 2, 1))
-    return torch.nn.functional.interpolate(image.permute(2, 0, 1)[None], size=size, mode="area")[0].permute(1, 2, 0)
 
 
 class MaterialSampler:

@@ -49,16 +49,40 @@ def render_mesh(
     # One view at a time: only what the picture needs is kept.
     for camera, view in zip(rig, iterate_buffers(mesh, rig, height, width, mode, supersample, progress)):
         alphas.append(view.alpha)
-        if mode == "normal":
-            pictures.append(encode_normals(view.normal[None], Rig((camera,)))[0])
-        elif mode == "depth":
-            pictures.append(_depth(view, camera)[..., None])
-        else:
-            pictures.append(linear_to_srgb(view.color))
+        pictures.append(shown(view, camera, mode))
     color, alpha = torch.stack(pictures), torch.stack(alphas)
     if mode == "depth":
-        color = _grey(color, alpha)
-    return color * alpha[..., None] + color.new_tensor(background) * (1.0 - alpha[..., None]), alpha
+        covered = color[..., 0][alpha > 0.0]
+        near, far = covered.aminmax() if covered.numel() else (0.0, 0.0)
+        color = grey(color, float(near), float(far))
+    return on_background(color, alpha, background), alpha
+
+
+def mesh_renderer(mesh: Mesh, mode: str, supersample: int) -> BufferRenderer:
+    """What draws ``mesh`` in ``mode``. Raises Bundle3DError for what ``render_mesh`` refuses."""
+    if mode not in MODES:
+        raise Bundle3DError(f"Expected one of the modes {', '.join(MODES)}, but got {mode!r}; choose one of them.")
+    if not 1 <= supersample <= LARGEST_SUPERSAMPLE:
+        raise Bundle3DError(f"Expected supersampling of 1 to {LARGEST_SUPERSAMPLE}, but got {supersample}; try 2.")
+    if not mesh.faces.shape[0]:
+        raise Bundle3DError("Expected a mesh with faces, but it has none; load or reconstruct another mesh.")
+    return BufferRenderer(mesh, _SHADERS[mode])
+
+
+def shown(view: Buffers, camera: Camera, mode: str) -> torch.Tensor:
+    """What ``mode`` shows of a view: sRGB (H, W, 3), or (H, W, 1) distances from the camera's plane for "depth"."""
+    if mode == "normal":
+        return encode_normals(view.normal[None], Rig((camera,)))[0]
+    if mode == "depth":
+        return _depth(view, camera)[..., None]
+    return linear_to_srgb(view.color)
+
+
+def on_background(
+    color: torch.Tensor, alpha: torch.Tensor, background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> torch.Tensor:
+    """``color`` (..., 3) of what is covered by ``alpha`` (...), the rest ``background``."""
+    return color * alpha[..., None] + color.new_tensor(background) * (1.0 - alpha[..., None])
 
 
 def iterate_buffers(
@@ -71,13 +95,7 @@ def iterate_buffers(
     progress: Progress = silent,
 ) -> Iterator[Buffers]:
     """Linear colour, world normals, positions and coverage, camera by camera of ``rig``; see ``render_mesh``."""
-    if mode not in MODES:
-        raise Bundle3DError(f"Expected one of the modes {', '.join(MODES)}, but got {mode!r}; choose one of them.")
-    if not 1 <= supersample <= LARGEST_SUPERSAMPLE:
-        raise Bundle3DError(f"Expected supersampling of 1 to {LARGEST_SUPERSAMPLE}, but got {supersample}; try 2.")
-    if not mesh.faces.shape[0]:
-        raise Bundle3DError("Expected a mesh with faces, but it has none; load or reconstruct another mesh.")
-    renderer = BufferRenderer(mesh, _SHADERS[mode])
+    renderer = mesh_renderer(mesh, mode, supersample)
     for index, camera in enumerate(rig):
         view = renderer.render(camera, height, width, supersample)
         progress(index + 1, len(rig), partial(_preview, view))
@@ -121,11 +139,7 @@ def _depth(view: Buffers, camera: Camera) -> torch.Tensor:
     return ((camera.eye().to(view.position) - view.position) * toward).sum(-1)
 
 
-def _grey(depth: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Grey (V, H, W, 3) of ``depth`` (V, H, W, 1): white at the nearest point of all views, darkest at the farthest."""
-    shown = depth[..., 0][alpha > 0.0]
-    if not shown.numel():
-        return torch.zeros_like(depth).expand(*depth.shape[:-1], 3)
-    near, far = shown.min(), shown.max()
-    grey = 1.0 - (1.0 - DARKEST_DEPTH) * (depth - near) / (far - near).clamp(min=1e-9)
-    return grey.clamp(0.0, 1.0).expand(*depth.shape[:-1], 3)
+def grey(depth: torch.Tensor, near: float, far: float) -> torch.Tensor:
+    """Grey (..., 3) of ``depth`` (..., 1): white at ``near``, darkest at ``far``."""
+    value = 1.0 - (1.0 - DARKEST_DEPTH) * (depth - near) / max(far - near, 1e-9)
+    return value.clamp(0.0, 1.0).expand(*depth.shape[:-1], 3)

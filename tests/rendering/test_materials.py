@@ -6,9 +6,10 @@ import pytest
 import torch
 from bundle3d.pipelines.meshes.mesh import Material
 from bundle3d.pipelines.rendering import buffers as buffers_module
-from bundle3d.pipelines.rendering import materials
+from bundle3d.pipelines.rendering import mipmaps
 from bundle3d.pipelines.rendering.color import srgb_to_linear
-from bundle3d.pipelines.rendering.materials import MaterialSampler, Points, Texture
+from bundle3d.pipelines.rendering.materials import MaterialSampler, Points
+from bundle3d.pipelines.rendering.mipmaps import Texture
 from bundle3d.pipelines.rendering.render_mesh import iterate_buffers, render_mesh
 
 from .scenes import FRONT, stack, wall
@@ -52,15 +53,32 @@ def test_far_away_a_texture_is_its_mean() -> None:
 @pytest.mark.parametrize("size", [(64, 32), (33, 17), (2, 5), (1, 6)])
 def test_textures_are_decoded_in_strips(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     uv, step = torch.rand(50, 2, generator=torch.Generator().manual_seed(0)), torch.full((50,), 0.1)
-    whole = Texture(image(*size), True, True, CPU).sample(uv, step)
-    monkeypatch.setattr(materials, "TEXELS_PER_STRIP", 3 * size[1])
+    whole = Texture(image(*size), True, True, CPU, "torch").sample(uv, step)
+    monkeypatch.setattr(mipmaps, "TEXELS_PER_STRIP", 3 * size[1])
     decoded = []
     original = Texture._decoded
     monkeypatch.setattr(Texture, "_decoded", lambda self, texels: decoded.append(len(texels)) or original(self, texels))
-    strips = Texture(image(*size), True, True, CPU)
-    strips._level(1)
+    strips = Texture(image(*size), True, True, CPU, "torch")
+    strips.pyramid()
     assert max(decoded) <= 7
     assert torch.allclose(strips.sample(uv, step), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("repeat", [True, False])
+@pytest.mark.parametrize("size", [(64, 32), (33, 17), (2, 5), (1, 1)])
+def test_the_compiled_lookup_agrees(size: tuple[int, int], repeat: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    uv = torch.rand(400, 2, generator=generator) * 4.0 - 1.5
+    step = 2.0 ** (torch.rand(400, generator=generator) * 12.0 - 10.0)
+    plain, compiled = (
+        Texture(image(*size, 4), True, repeat, CPU, backend).sample(uv, step) for backend in ("torch", "numba")
+    )
+    assert torch.allclose(plain, compiled, atol=1e-4)
+
+
+def test_places_that_are_not_finite_give_some_colour() -> None:
+    uv = torch.tensor(((float("nan"), 0.5), (float("inf"), 0.5)))
+    assert bool(torch.isfinite(Texture(image(4, 4), True, True, CPU, "numba").sample(uv, torch.zeros(2))).all())
 
 
 def test_alpha_is_not_taken_for_light() -> None:
