@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from ..pipelines.diffusion.encode_prompt import LONGEST_PROMPT
-from ..pipelines.diffusion.loading.casting import CastingLayer, cast_weights
+from ..pipelines.diffusion.loading.casting import CastingLayer, cast_weights, main_dtype
 from ..pipelines.diffusion.preview import preview_weights
 from ..pipelines.errors import Bundle3DError
 from .memory import FLOATS, OUT_OF_RANGE_IN_HALF, compute_dtype, hold_vae
@@ -84,7 +84,7 @@ def core_model(transformer: Any, vae: Any) -> Any:
     )
     model_config.latent_format = FolderLatents(vae)
     device, offload_device = model_management.get_torch_device(), model_management.unet_offload_device()
-    stored = next(parameter.dtype for parameter in transformer.parameters() if parameter.ndim > 1)
+    stored = main_dtype(transformer.parameters())
     computing = compute_dtype(transformer, device, FLOATS)
     model_config.set_inference_dtype(stored, None if computing == stored else computing)
     weights = dict(transformer.state_dict())
@@ -255,8 +255,8 @@ def _refuse_scales(network: nn.Module, part: str) -> None:
 
 
 def _storage(encoder: nn.Module, device: torch.device) -> torch.dtype:
-    """The type an encoder's weights are in, unless the device cannot cast from it."""
-    stored = next(parameter.dtype for parameter in encoder.parameters() if parameter.ndim > 1)
+    """The type most of an encoder's weights are in, unless the device cannot cast from it."""
+    stored = main_dtype(encoder.parameters())
     return (
         stored
         if model_management.supports_cast(device, stored)

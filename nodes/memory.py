@@ -18,6 +18,7 @@ from ..pipelines.diffusion.loading.casting import (
     CastingLinear,
     CastingRMSNorm,
     cast_weights,
+    main_dtype,
 )
 
 FLOATS = (torch.bfloat16, torch.float16, torch.float32)
@@ -94,8 +95,8 @@ def hold_vae(module: Any) -> Holder:
 
 
 def compute_dtype(module: nn.Module, device: torch.device, supported: tuple[torch.dtype, ...]) -> torch.dtype:
-    """What the component computes in on ``device``: its own type where the device is quick with it."""
-    stored = next(parameter.dtype for parameter in module.parameters() if parameter.ndim > 1)
+    """What the component computes in on ``device``: the type of most weights where the device is quick with it."""
+    stored = main_dtype(module.parameters())
     # ComfyUI casts nothing that the device is quick with; a type to avoid is asked for as one that nothing computes in.
     asked = stored if stored in supported else torch.float8_e4m3fn
     return model_management.unet_manual_cast(asked, device, list(supported)) or stored

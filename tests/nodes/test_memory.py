@@ -28,7 +28,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_components_compute_in(stored: torch.dtype, network: torch.dtype, text_encoder: torch.dtype) -> None:
     from bundle3d.nodes.memory import FLOATS, OUT_OF_RANGE_IN_HALF, compute_dtype
 
-    module = nn.Linear(2, 2).to(stored)
+    module = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 8).to(stored))  # the first layer is kept in full precision
     device = torch.device("cpu")
     assert compute_dtype(module, device, FLOATS) == network
     assert compute_dtype(module, device, OUT_OF_RANGE_IN_HALF) == text_encoder

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ...errors import Bundle3DError
-from .casting import FP8, CastingLayer, cast_weights, natural_compute_dtype
+from .casting import FP8, CastingLayer, cast_weights, main_dtype, natural_compute_dtype
 
 Module = TypeVar("Module", bound=nn.Module)
 STORED = (torch.float32, torch.bfloat16, torch.float16, *FP8)
@@ -50,8 +50,9 @@ def fill(
 ) -> Module:
     """Gives a network without memory the tensors of a file, as they are, and makes it ready to compute.
 
-    ``what`` names the network in refusals. It computes in ``dtype``, or in the file's type (bfloat16 where that is
-    fp8). With ``casting``, weights keep the file's type and layers cast them; without it they are converted here.
+    ``what`` names the network in refusals. It computes in ``dtype``, or in the type of most of the file (bfloat16
+    where that is fp8). With ``casting``, weights keep the file's type and layers cast them; without it they are
+    converted here.
     Raises Bundle3DError where a tensor is missing, too many, of the wrong shape or of a type that is no floating-point
     number, and where it has a scale that no layer heeds.
     """
@@ -59,8 +60,7 @@ def fill(
     scales = {name: state[name] for name in state if name.endswith(SCALES)}
     state = {name: tensor for name, tensor in state.items() if name not in scales and not name.endswith(SCALE_NOTES)}
     _check(state, expected_shapes(module), path, what)
-    stored = max((tensor.dtype for tensor in state.values()), key=lambda kind: kind.itemsize)
-    dtype = dtype or natural_compute_dtype(stored)
+    dtype = dtype or natural_compute_dtype(main_dtype(state.values()))
     module.load_state_dict(state, strict=True, assign=True)
     _restore_buffers(module, path)
     if casting:

@@ -7,6 +7,8 @@ memory manager may keep any part of a network elsewhere, and LoRA layers on top 
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -130,6 +132,14 @@ def compute_dtype_of(module: nn.Module) -> torch.dtype:
         if isinstance(layer, (CastingEmbedding, CastingLinear)):
             return layer.compute_dtype
     return next(parameter.dtype for parameter in module.parameters() if parameter.dtype not in FP8)
+
+
+def main_dtype(tensors: Iterable[torch.Tensor]) -> torch.dtype:
+    """The type that most of the numbers in ``tensors`` are stored in; fp8 files keep a few in wider ones."""
+    counts: Counter[torch.dtype] = Counter()
+    for tensor in tensors:
+        counts[tensor.dtype] += tensor.numel()
+    return counts.most_common(1)[0][0]
 
 
 def natural_compute_dtype(stored: torch.dtype) -> torch.dtype:

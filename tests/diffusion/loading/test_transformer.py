@@ -66,6 +66,18 @@ def test_computes_in_the_files_type_unless_told(tmp_path: Path, stored: torch.dt
     assert output(load_transformer(file), natural).dtype == natural
 
 
+def test_a_few_wide_weights_do_not_decide_what_is_computed_in(tmp_path: Path) -> None:
+    """Quantised files keep the first and the smallest layers in float32."""
+    state = tiny_transformer().state_dict()
+    mixed = {name: weight if "embed" in name or "norm" in name else weight.half() for name, weight in state.items()}
+    for narrow, natural in ((torch.float8_e4m3fn, torch.bfloat16), (torch.float16, torch.float16)):
+        mixed = {name: weight if weight.dtype == torch.float32 else weight.to(narrow) for name, weight in mixed.items()}
+        loaded = load_transformer(write(tmp_path / f"{natural}.safetensors", mixed))
+        assert compute_dtype_of(loaded) == natural
+        assert loaded.transformer_blocks[0].attn.to_q.weight.dtype == narrow
+        assert output(loaded, natural).dtype == natural
+
+
 def test_weights_wider_than_the_computation_are_narrowed(tmp_path: Path) -> None:
     file = write(tmp_path / "flux.safetensors", tiny_transformer().state_dict())
     loaded = load_transformer(file, torch.bfloat16)
