@@ -43,6 +43,7 @@ NODE_FILES = (
     "bundle_schedule",
     "bundle_latent",
     "models_to_core",
+    "paint_region",
     "check_models",
 )
 

@@ -33,7 +33,7 @@ def describe(views: ViewSet, mesh: Mesh | None) -> dict[str, Any]:
     tile = min(LARGEST_TILE, *views.size)
     positions, source = _positions(views, mesh, tile)
     return {
-        "atlas": _save(_atlas(views, positions, tile)),
+        "atlas": save_picture(_atlas(views, positions, tile), "views"),
         "cameras": [_camera(camera) for camera in views.rig],
         "tile": tile,
         "range": RANGE,
@@ -78,9 +78,10 @@ def _atlas(views: ViewSet, positions: torch.Tensor, tile: int) -> torch.Tensor:
     return rows.transpose(1, 2).reshape(4 * tile, -1, 3)
 
 
-def _save(atlas: torch.Tensor) -> dict[str, str]:
+def save_picture(pixels: torch.Tensor, name: str) -> dict[str, str]:
+    """Saves uint8 ``pixels`` (H, W, 3) in ComfyUI's folder for temporary files; what the frontend finds them by."""
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"bundle3d_views_{uuid.uuid4().hex}.png"
-    Image.fromarray(atlas.cpu().numpy()).save(folder / name, compress_level=2)
-    return {"filename": name, "subfolder": "", "type": "temp"}
+    file = f"bundle3d_{name}_{uuid.uuid4().hex}.png"
+    Image.fromarray(pixels.cpu().numpy()).save(folder / file, compress_level=2)
+    return {"filename": file, "subfolder": "", "type": "temp"}

@@ -60,12 +60,12 @@ def read_photo(path: Path, longest: int = LONGEST) -> Photo:
     name = path.name
     _check_file(path)
     try:
-        with _strictly(), Image.open(path, formats=_known_formats()) as image:
+        with strictly(), Image.open(path, formats=_known_formats()) as image:
             _check_size(image, name)
             return _photo(image, longest)
     except Image.DecompressionBombError as error:
         raise Bundle3DError(_too_large(name, "more")) from error
-    except Bundle3DError:
+    except (Bundle3DError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise many kinds of exception on damaged data
         raise Bundle3DError(
@@ -112,7 +112,7 @@ def _known_formats() -> list[str]:
 
 
 @contextlib.contextmanager
-def _strictly() -> Iterator[None]:
+def strictly() -> Iterator[None]:
     """Incomplete files are errors, whatever other packs have set; our own bound stands for Pillow's warning."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = False

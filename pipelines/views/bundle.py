@@ -20,6 +20,7 @@ COLUMNS = range(4, 9)
 ROWS = (2, 3)
 TILE_SIZES = range(8, 4097)
 COORD_ROW = 2
+WHITE = 0.9  # the least of a colour that still counts as background
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ class BundleLayout:
     def join(self, tiles: torch.Tensor) -> torch.Tensor:
         """The image (H, W, C) of tiles (rows, columns, tile, tile, C)."""
         return tiles.transpose(1, 2).reshape(*self.size, tiles.shape[-1])
+
+
+def find_layout(image: torch.Tensor) -> BundleLayout | None:
+    """The layout of an image (H, W, 3) that looks like a bundle: square tiles with white corners. None for others.
+
+    Where several fit, the one with the largest tiles.
+    """
+    for columns in COLUMNS:
+        try:
+            layout = BundleLayout.of(image.shape[0], image.shape[1], columns)
+        except Bundle3DError:
+            continue
+        tiles = layout.split(image)
+        if bool((tiles[:, :, [0, 0, -1, -1], [0, -1, 0, -1]] > WHITE).all()):
+            return layout
+    return None
 
 
 def decode_normal_tiles(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.views.bundle import BundleLayout, join_bundle, split_bundle
+from bundle3d.pipelines.views.bundle import BundleLayout, find_layout, join_bundle, split_bundle
 from bundle3d.pipelines.views.normals import mask_from_normals
 from bundle3d.pipelines.views.rig import named_rig, orbit
 from bundle3d.pipelines.views.view_set import ViewSet
@@ -141,6 +141,15 @@ def test_six_views_are_not_taken_for_four() -> None:
 def test_other_shapes_are_refused(image: torch.Tensor) -> None:
     with pytest.raises(Bundle3DError, match="one RGB image"):
         split_bundle(image)
+
+
+def test_a_layout_is_found_by_its_white_corners() -> None:
+    for columns, rows in ((4, 2), (4, 3), (5, 2), (5, 3)):
+        image = torch.ones(rows * 16, columns * 16, 3)
+        image[4:12, 4:12] = 0.2
+        assert find_layout(image) == BundleLayout(rows, columns, 16)
+        assert find_layout(image * 0.2) is None
+    assert find_layout(torch.ones(64, 64, 3)) is None
 
 
 def test_pixels_that_are_not_numbers_are_refused() -> None:

@@ -2,23 +2,13 @@
 
 import { app } from "/scripts/app.js";
 import { api } from "/scripts/api.js";
+import { findNode } from "./graph_nodes.js";
 import { Viewer } from "./viewer/viewer.js";
 
 const NODE = "Bundle3D_InspectBundle";
 const OUTPUT = "bundle3d_views";
 const MINIMUM_HEIGHT = 420;
 const START_SIZE = [520, 640];
-
-// The node of an execution id (1:4:7, from the root through subgraph nodes) or a locator id (subgraph's UUID:7).
-function findNode(id) {
-  const path = String(id).split(":");
-  let graph = app.rootGraph ?? app.graph;
-  const named = graph.subgraphs?.get(path[0]);
-  if (named) [graph] = [named, path.shift()];
-  const last = path.pop();
-  for (const step of path) graph = graph?.getNodeById(step)?.subgraph;
-  return graph?.getNodeById(last);
-}
 
 const urlOf = (file) => api.apiURL(`/view?${new URLSearchParams(file)}`);
 

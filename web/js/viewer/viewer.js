@@ -1,5 +1,6 @@
 // The bundle viewer: tiles above, the object and its cameras below, a line that reads out the pixel under the pointer.
 
+import { element } from "../element.js";
 import { Scene } from "./scene.js";
 import { TileStrip } from "./tile_strip.js";
 import { ViewData } from "./view_data.js";
@@ -20,12 +21,6 @@ const STYLE = `
   font-variant-numeric: tabular-nums; }
 `;
 const HINT = "Point at a tile to read its normal and world position. Drag to turn, scroll to zoom, double-click to reset.";
-
-function element(tag, properties = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), properties);
-  node.append(...children);
-  return node;
-}
 
 const vector = (values) => values.map((value) => value.toFixed(3).padStart(6)).join(", ");
 
