@@ -21,39 +21,37 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import measure
 import numpy as np
 import torch
+from bundle3d.benchmarks import measure
+from bundle3d.benchmarks.color_judge import mean_albedo, nearest_color
+from bundle3d.benchmarks.judged_sheet import Judged, judged_sheet, seen_from
+from bundle3d.benchmarks.kept import Kept
+from bundle3d.benchmarks.shape_judge import fit_shapes, recognise
+from bundle3d.benchmarks.true_shape import in_space
 from bundle3d.pipelines.checkpoints.demo_folder import DEMO_FOLDER
 from bundle3d.pipelines.diffusion.draw import BundleRequest, draw_bundle
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.isomer.reconstruct import IsomerOptions, reconstruct
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.normalise import normalise
-from bundle3d.pipelines.metrics.alignment import align
-from bundle3d.pipelines.metrics.geometry import compare_meshes
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.training.base import BaseFiles, native_tile, open_base
 from bundle3d.pipelines.training.captions import caption, held_out_subjects
-from bundle3d.pipelines.training.dataset import CaptionedBundle, save_image
+from bundle3d.pipelines.training.dataset import save_image
+from bundle3d.pipelines.training.same_run import require_same_run
 from bundle3d.pipelines.training.shapes import Subject, build
 from bundle3d.pipelines.views.bundle import join_bundle, split_bundle
 from bundle3d.pipelines.views.hull_rays import trace_hull
 from bundle3d.pipelines.views.rig import named_rig
-from color_judge import mean_albedo, nearest_color
-from judged_sheet import Judged, judged_sheet
-from shape_judge import fit_shapes, recognise
 
 Draw = Callable[[Subject, int], torch.Tensor]
 
 SETTINGS = "settings.json"
-THRESHOLD = 0.1
 TARGETS = {"shape_right": 0.9, "color_right": 0.9, "hull_iou_mean": 0.93, "f_score_median": 0.85}
 JUDGE_TARGET = 0.98  # of shapes and of colours
 
@@ -87,8 +85,6 @@ def judge(subject: Subject, bundle: torch.Tensor, mesh: Mesh) -> dict[str, Any]:
     other = next((fit for fit in others if fit.template.shapes != best.template.shapes), None)
     part = torch.from_numpy(fit_shapes(mesh, shapes).part_of(mesh.vertices[mesh.faces].mean(1).double().numpy()))
     found = tuple(nearest_color(mean_albedo(mesh, part == index)) for index in range(len(shapes)))
-    truth = normalise(build(subject))
-    scores = compare_meshes(align(normalise(mesh), truth), truth)
     return {
         "shape": " on ".join(best.template.shapes),
         "shape_right": best.template.shapes == shapes,
@@ -98,8 +94,7 @@ def judge(subject: Subject, bundle: torch.Tensor, mesh: Mesh) -> dict[str, Any]:
         "color": " on ".join(found),
         "color_right": found == colors,
         "hull_iou": round(float(trace_hull(split_bundle(bundle)).iou.mean()), 4),
-        "f_score": round(scores.f_score[THRESHOLD], 4),
-        "cd": round(scores.chamfer, 4),
+        **in_space(mesh, build(subject)),
         "error": "",
     }
 
@@ -111,38 +106,23 @@ def failed(error: Bundle3DError) -> dict[str, Any]:
     return {**nothing, **wrong, "cd": math.inf, "error": str(error)}
 
 
-def kept_bundle(path: Path, make: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, float]:
-    """The 8-bit bundle in a PNG file, drawn if it is not there, and the seconds that took."""
-    start = time.perf_counter()
-    if not path.is_file():
-        save_image(make(), path)
-    return CaptionedBundle(path, "").image(), time.perf_counter() - start
-
-
-def kept_mesh(path: Path, bundle: torch.Tensor, options: IsomerOptions) -> tuple[Mesh, float]:
-    """The coloured reconstruction of a bundle, from its file if it is there, and the seconds that took."""
-    start = time.perf_counter()
-    if not path.is_file():
-        mesh = reconstruct(split_bundle(bundle), options).mesh
-        torch.save({"vertices": mesh.vertices, "faces": mesh.faces, "colors": mesh.colors}, path)
-    return Mesh(**torch.load(path, weights_only=True)), time.perf_counter() - start
-
-
 def run(subjects: list[Subject], draw: Draw, options: IsomerOptions, folder: Path) -> list[dict[str, Any]]:
     """A row for each subject, and the contact sheet of all."""
     rows, shown = [], []
     for index, subject in enumerate(subjects):
         prompt = caption(subject)
-        bundle, drawn = kept_bundle(folder / f"{index:02d}.png", lambda: draw(subject, index))  # noqa: B023
-        mesh, built = None, 0.0
+        kept = Kept(folder / f"{index:02d}")
+        bundle = kept.picture("draw", lambda: draw(subject, index))  # noqa: B023
+        mesh = None
         try:
-            mesh, built = kept_mesh(folder / f"{index:02d}.pt", bundle, options)
+            mesh = kept.mesh("reconstruct", lambda: reconstruct(split_bundle(bundle), options).mesh)  # noqa: B023
             verdict = judge(subject, bundle, mesh)
         except Bundle3DError as error:
             verdict = failed(error)
-        seconds = {"draw_seconds": round(drawn, 1), "reconstruct_seconds": round(built, 1)}
-        rows.append({"prompt": prompt, **verdict, **seconds})
-        shown.append(Judged(prompt, bundle, mesh, [_told(rows[-1], "shape"), _told(rows[-1], "color")]))
+        seconds = {f"{stage}_seconds": figures["seconds"] for stage, figures in kept.stages.items()}
+        rows.append({"prompt": prompt, **verdict, "reconstruct_seconds": 0.0, **seconds})
+        verdicts = [_told(rows[-1], "shape"), _told(rows[-1], "color")]
+        shown.append(Judged(prompt, [bundle, seen_from(mesh)], verdicts))
         print(_line(rows[-1]), flush=True)
     save_image(judged_sheet(shown), folder / "sheet.png")
     return rows
@@ -180,17 +160,6 @@ def _line(row: dict[str, Any]) -> str:
     )
 
 
-def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Makes ``folder`` the place of results with these settings; raises Bundle3DError where it holds others."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / SETTINGS
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
-        raise Bundle3DError(
-            f"Expected results of the same models and settings in {folder}, but it has others; use another."
-        )
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, required=True, help="folder for bundles, reconstructions and the sheet")
@@ -215,7 +184,7 @@ def main() -> None:
     else:
         settings |= {"bundles": BaseFiles(given.models).stamp(), "steps": given.steps, "guidance": given.guidance}
         draw = drawer(given.models, given.seed, given.steps, given.guidance)
-    _claim(given.keep, settings)
+    require_same_run(given.keep / SETTINGS, settings)
     rows = run(held_out_subjects(given.count), draw, options, given.keep)
     found = summary(rows)
     print(json.dumps(found, indent=2))
