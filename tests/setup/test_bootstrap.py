@@ -94,6 +94,37 @@ def test_a_broken_download_is_replaced_and_a_good_one_kept(
     assert len(downloads) == 1
 
 
+def test_another_comfyui_leaves_the_users_files(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = bootstrap.CACHE / "downloads" / bootstrap.COMFYUI_ARCHIVE
+    archive.parent.mkdir(parents=True)
+    names = ("main.py", "comfy/new.py", "models/vae/put_vae_here", "models/new_kind/put_here")
+    make_archive(archive, {f"{bootstrap.COMFYUI_FOLDER}/{name}": b"new" for name in names})
+    monkeypatch.setattr(bootstrap, "COMFYUI_SHA256", bootstrap.sha256(archive))
+    users = (
+        "models/vae/own.safetensors",
+        "models/own/model.safetensors",
+        "custom_nodes/own/__init__.py",
+        "user/x.json",
+        "extra_model_paths.yaml",
+    )
+    for name in ("main.py", "comfy/old.py", "models/vae/put_vae_here", *users):
+        (bootstrap.OWN_COMFYUI / name).parent.mkdir(parents=True, exist_ok=True)
+        (bootstrap.OWN_COMFYUI / name).write_bytes(b"old")
+    bootstrap.fetch_comfyui()
+    found = {
+        path.relative_to(bootstrap.OWN_COMFYUI).as_posix(): path.read_bytes()
+        for path in bootstrap.OWN_COMFYUI.rglob("*")
+        if path.is_file() and path.name != ".archive-sha256"
+    }
+    assert found == {
+        **dict.fromkeys(("models/vae/put_vae_here", *users), b"old"),
+        **dict.fromkeys(("main.py", "comfy/new.py", "models/new_kind/put_here"), b"new"),
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "comfyui"]
+
+
 @pytest.mark.parametrize(
     ("output", "words"),
     [
