@@ -80,10 +80,16 @@ Row = dict[str, Any]
 CONDITIONS = ("one_view", "true_views")
 OUTSIDE = "photos are outside of what the demo family knows: this tells whether the way holds, not how good it is"
 TARGETS = {
-    "one_view": {"f_score_median": 0.80, "cd_median": 0.12, "iou_median": 0.93, "psnr_median": 24.0},
+    "one_view": {
+        "f_score_median": 0.80,
+        "cd_median": 0.12,
+        "iou_median": 0.93,
+        "psnr_median": 24.0,
+        "seconds_largest": 180.0,  # on two processor cores
+    },
     "true_views": {"f_score_median": 0.92},
 }
-LESS_IS_BETTER = ("cd_median",)
+LESS_IS_BETTER = ("cd_median", "seconds_largest")
 PUBLISHED = {"f_score_mean": 0.769, "cd_mean": 0.149, "psnr_mean": 20.348, "ssim_mean": 0.902}
 PUBLISHED_AS = "Kiss3DGen-Base, image to 3D on GSO (CVPR 2025); objects, cameras and threshold differ, see above"
 WRONG = {
@@ -200,7 +206,8 @@ def verdicts(found: Row, condition: str) -> list[tuple[str, bool]]:
     told = []
     for name, target in targets.items():
         figure = name.removesuffix("_median")
-        told.append((f"{figure} {found[figure]}", reaches(name, found[figure], target)))
+        if figure in found:
+            told.append((f"{figure} {found[figure]}", reaches(name, found[figure], target)))
     return told
 
 
