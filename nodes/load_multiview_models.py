@@ -39,7 +39,7 @@ class Bundle3D_LoadMultiviewModels(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "base",
-                    options=model_files.pipelines(),
+                    options=model_files.multiview_pipelines(),
                     default=DEMO,
                     tooltip="A Zero123++ folder from models/diffusers, or the small demo model that comes with "
                     "Bundle3D.",

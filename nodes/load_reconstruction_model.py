@@ -19,6 +19,9 @@ from .model_files import DEMO, RECONSTRUCTION_MODELS
 from .sockets import ReconstructionModels
 
 AS_STORED = "as stored"
+DEMO_DOMAIN = (
+    "Made with the demo model, which knows simple procedural shapes only; other objects need PRM or InstantMesh."
+)
 PRECISIONS = {AS_STORED: None, "fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -43,8 +46,8 @@ class Bundle3D_LoadReconstructionModel(io.ComfyNode):
                     "reconstruction_model",
                     options=[DEMO, *model_files.files(RECONSTRUCTION_MODELS)],
                     default=DEMO,
-                    tooltip="A file from models/bundle3d: PRM's final_ckpt.ckpt, a large InstantMesh checkpoint, or "
-                    "one trained with this pack. The small demo model comes with Bundle3D.",
+                    tooltip="A file from models/bundle3d: PRM's prm_final_ckpt.ckpt, a large InstantMesh "
+                    "checkpoint, or one trained with this pack. The small demo model comes with Bundle3D.",
                 ),
                 io.Combo.Input(
                     "precision",
@@ -67,7 +70,7 @@ class Bundle3D_LoadReconstructionModel(io.ComfyNode):
     @classmethod
     def execute(cls, reconstruction_model: str, precision: str) -> io.NodeOutput:
         model = load_lrm(_find(reconstruction_model), PRECISIONS[precision])
-        return io.NodeOutput(held(model, hold_reconstruction))
+        return io.NodeOutput(held(model, hold_reconstruction, DEMO_DOMAIN if reconstruction_model == DEMO else ""))
 
 
 def _find(name: str) -> Path:
@@ -76,7 +79,7 @@ def _find(name: str) -> Path:
     if not DEMO_RECONSTRUCTION_MODEL.is_file():
         raise Bundle3DError(
             f"Expected the demo reconstruction model in {DEMO_RECONSTRUCTION_MODEL.parent}, but its weights are not "
-            "there; make them with 'bundle3d train lrm-demo', or choose PRM's final_ckpt.ckpt."
+            "there; make them with 'bundle3d train lrm-demo', or choose PRM's prm_final_ckpt.ckpt."
         )
     return DEMO_RECONSTRUCTION_MODEL
 

@@ -10,6 +10,7 @@ import folder_paths
 
 from ..pipelines.checkpoints.demo_folder import DEMO_FOLDER
 from ..pipelines.errors import Bundle3DError
+from ..pipelines.multiview.loading import is_multiview
 from ..pipelines.photo.caption import is_captioner
 
 NONE = "none"
@@ -25,6 +26,13 @@ WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
 def pipelines() -> list[str]:
     """The demo family that comes with Bundle3D, and the diffusers pipelines in ComfyUI's folder ``diffusers``."""
     return [DEMO, *_names("diffusers", PIPELINE)]
+
+
+def multiview_pipelines() -> list[str]:
+    """The demo multi-view model that comes with Bundle3D, and those of the diffusers pipelines that are Zero123++."""
+    roots = _roots("diffusers")
+    names = _names("diffusers", PIPELINE)
+    return [DEMO, *(name for name in names if any(is_multiview(root / name) for root in roots))]
 
 
 def models(kind: str) -> list[str]:

@@ -25,15 +25,15 @@ def attention(device: torch.device) -> AbstractContextManager[None]:
 
 
 @functools.cache
-def xformers_works(device_type: str) -> bool:
-    """Whether xformers is there and computes; an installed one often does not fit the installed torch."""
+def xformers_works(device_type: str, dtype: torch.dtype = torch.float16) -> bool:
+    """Whether xformers is there and computes in ``dtype``; an installed one often does not fit the installed torch."""
     if device_type != "cuda":
         return False
     try:
         from diffusers.models.attention_dispatch import attention_backend, dispatch_attention_fn
 
         with attention_backend("xformers"):
-            probe = torch.zeros(1, 1, 1, 64, device=device_type, dtype=torch.float16)
+            probe = torch.zeros(1, 1, 1, 64, device=device_type, dtype=dtype)
             dispatch_attention_fn(probe, probe, probe)
     except (ImportError, NotImplementedError, RuntimeError, ValueError) as error:
         logger.info("Bundle3D: attention by torch, for xformers does not work here: %s", error)

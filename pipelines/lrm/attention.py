@@ -16,7 +16,7 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, heads: i
     Returns (B, N, heads * D); the scale is 1 / sqrt(D).
     """
     split = [tensor.unflatten(-1, (heads, -1)) for tensor in (query, key, value)]
-    if split[0].shape[-1] % ALIGNMENT == 0 and xformers_works(query.device.type):
+    if split[0].shape[-1] % ALIGNMENT == 0 and xformers_works(query.device.type, query.dtype):
         from xformers.ops import memory_efficient_attention
 
         return memory_efficient_attention(*split).flatten(-2)

@@ -18,6 +18,7 @@ from ..rendering.color import linear_to_srgb
 from ..texturing.texel_map import TexelMap, rasterise_uv
 from ..texturing.unwrap import unwrap
 from .cameras import to_model
+from .config import LrmConfig
 from .field import TriplaneField
 from .model import LargeReconstructionModel
 
@@ -44,11 +45,8 @@ def texture_from_field(
 
     Raises Bundle3DError for a mesh without faces, and where ``material`` is wanted of a model that has none.
     """
-    if material and not model.config.material:
-        raise Bundle3DError(
-            "Expected a model that predicts material, but this checkpoint (InstantMesh) has colours only; switch the "
-            "material off, or load PRM's final_ckpt.ckpt."
-        )
+    if material:
+        require_material(model.config)
     if mesh.uv is None:
         mesh, _ = unwrap(mesh, resolution, backend=backend, progress=Stage(progress, 0, UNWRAPPED, DONE))
     texels = rasterise_uv(mesh, resolution, backend=backend)
@@ -68,6 +66,15 @@ def texture_from_field(
     return mesh.with_(
         normals=joined.vertex_normals()[ids], tangents=None, colors=None, materials=(baked,), face_material=None
     )
+
+
+def require_material(config: LrmConfig) -> None:
+    """Raise Bundle3DError where the model predicts no material."""
+    if not config.material:
+        raise Bundle3DError(
+            "Expected a model that predicts material, but this checkpoint (InstantMesh) has colours only; switch the "
+            "material off, or load prm_final_ckpt.ckpt."
+        )
 
 
 def _with_material(baked: Material, texels: TexelMap, values: torch.Tensor) -> Material:

@@ -71,6 +71,19 @@ class MultiviewComponents:
         return models
 
 
+def is_multiview(folder: Path) -> bool:
+    """Whether a folder of diffusers says that it holds a Zero123++ pipeline."""
+    try:
+        return _is_named(read_json(folder / "model_index.json"))
+    except Bundle3DError:
+        return False
+
+
+def _is_named(index: Mapping[str, Any]) -> bool:
+    kind = index.get("_class_name")
+    return isinstance(kind, str) and kind.startswith(PIPELINE)
+
+
 def load_multiview(folder: Path, unet: Path | None = None, dtype: torch.dtype | None = None) -> MultiviewComponents:
     """The components of a folder with model_index.json, memory-mapped; the UNet from the file ``unet``, where given.
 
@@ -84,10 +97,10 @@ def load_multiview(folder: Path, unet: Path | None = None, dtype: torch.dtype | 
             f"Expected a Zero123++ folder in diffusers' format, but there is none at '{folder.name}'; choose another."
         )
     index = read_json(folder / "model_index.json")
-    kind = index.get("_class_name")
-    if not isinstance(kind, str) or not kind.startswith(PIPELINE):
+    if not _is_named(index):
         raise Bundle3DError(
-            f"Expected a Zero123++ pipeline in the folder '{folder.name}', but it holds {kind}; choose another folder."
+            f"Expected a Zero123++ pipeline in the folder '{folder.name}', but it holds {index.get('_class_name')}; "
+            "choose another folder."
         )
     for part in (*PARTS, *PROCESSING):
         if not (folder / part).is_dir():

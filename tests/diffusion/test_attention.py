@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import pytest
@@ -39,3 +40,20 @@ def test_xformers_attends_where_it_works_and_only_there(monkeypatch: pytest.Monk
     with module.attention(torch.device("cuda")):
         assert active() == "xformers"
     assert active() == before
+
+
+def test_the_type_that_is_asked_for_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel of half precision says nothing of the others."""
+
+    def kernel(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        if query.dtype != torch.float16:
+            raise NotImplementedError("no operator")
+        return query
+
+    def zeros(*shape: int, device: str, dtype: torch.dtype) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype)
+
+    monkeypatch.setattr(attention_dispatch, "attention_backend", lambda name: contextlib.nullcontext())
+    monkeypatch.setattr(attention_dispatch, "dispatch_attention_fn", kernel)
+    monkeypatch.setattr(module.torch, "zeros", zeros)
+    assert module.xformers_works("cuda") and not module.xformers_works("cuda", torch.float32)

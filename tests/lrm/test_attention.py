@@ -41,7 +41,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
     operators.memory_efficient_attention = kernel
     monkeypatch.setitem(sys.modules, "xformers", package)
     monkeypatch.setitem(sys.modules, "xformers.ops", operators)
-    monkeypatch.setattr(module, "xformers_works", lambda device_type: True)
+    monkeypatch.setattr(module, "xformers_works", lambda device_type, dtype: dtype == torch.float32)
     return given
 
 
@@ -56,4 +56,10 @@ def test_xformers_attends_where_it_works(calls: list[torch.Size]) -> None:
 
 def test_torch_attends_where_heads_do_not_suit_xformers(calls: list[torch.Size]) -> None:
     torch.testing.assert_close(attend(*inputs(12), HEADS), expected(*inputs(12)))
+    assert calls == []
+
+
+def test_torch_attends_in_a_type_that_xformers_does_not_compute_in(calls: list[torch.Size]) -> None:
+    double = [tensor.double() for tensor in inputs(16)]
+    torch.testing.assert_close(attend(*double, HEADS), expected(*double))
     assert calls == []

@@ -95,12 +95,21 @@ def test_a_model_without_material_has_eight_tensors_less() -> None:
 
 
 def test_the_published_dimensions_are_read_off_the_table() -> None:
-    assert config_from_shapes(published(), {}, FILE) == LrmConfig()
+    assert config_from_shapes(published(), {}, FILE) == LrmConfig(zero123plus_distance=3.2)
 
 
-def test_without_material_colors_are_srgb() -> None:
+def test_without_material_it_is_instant_mesh() -> None:
+    """Views of 320 pixels at a distance of 4, colours in sRGB."""
     table = {name: shape for name, shape in published().items() if "net_material" not in name}
-    assert config_from_shapes(table, {}, FILE) == LrmConfig(material=False, linear_color=False)
+    expected = LrmConfig(material=False, linear_color=False, image_size=320, camera_distance=4.0)
+    assert config_from_shapes(table, {}, FILE) == expected
+
+
+def test_what_a_file_states_holds_for_every_rig() -> None:
+    found = config_from_shapes(published(), LrmConfig(camera_distance=4.5).metadata(), FILE)
+    assert (found.camera_distance, found.zero123plus_distance) == (4.5, None)
+    stated = LrmConfig(material=False, zero123plus_distance=3.0)
+    assert config_from_shapes(shapes_of(stated), stated.metadata(), FILE) == stated
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.lrm.cameras import camera_vectors
-from bundle3d.pipelines.lrm.inputs import image_input, model_input
+from bundle3d.pipelines.lrm.inputs import image_input, model_input, told_distance
 from bundle3d.pipelines.views.rig import named_rig
 from bundle3d.pipelines.views.view_set import ViewSet
 from bundle3d.tests.lrm.make_small import SMALL
@@ -21,6 +23,14 @@ def views(rgb: torch.Tensor, mask: torch.Tensor) -> ViewSet:
 def test_cameras_are_told_at_the_distance_that_the_model_knows() -> None:
     _, cameras = image_input(torch.rand(4, 64, 64, 3), RIG, SMALL)
     torch.testing.assert_close(cameras[0], camera_vectors(named_rig("lrm")))
+
+
+def test_the_six_views_of_zero123plus_are_told_where_they_differ() -> None:
+    rig = named_rig("zero123plus").at_distance(5.0)
+    for config, distance in ((SMALL, 3.5), (replace(SMALL, zero123plus_distance=3.2), 3.2)):
+        _, cameras = image_input(torch.rand(6, 64, 64, 3), rig, config)
+        torch.testing.assert_close(cameras[0, :, [3, 7, 11]].norm(dim=1), torch.full((6,), distance))
+        assert told_distance(config, rig) == distance and told_distance(config, RIG) == 3.5
 
 
 def test_images_of_the_right_size_stay_as_they_are() -> None:
@@ -46,10 +56,17 @@ def test_what_the_mask_leaves_out_is_white_and_the_rim_stays() -> None:
     torch.testing.assert_close(found[0, :, :, 50, 50], torch.full((4, 3), 0.25))
 
 
+def test_a_view_that_shows_nothing_is_white() -> None:
+    mask = torch.ones(4, 96, 96)
+    mask[2] = 0.0
+    found, _ = model_input(views(torch.full((4, 96, 96, 3), 0.25), mask), SMALL)
+    assert [float(view.mean()) for view in found[0]] == [0.25, 0.25, 1.0, 0.25]
+
+
 def test_other_views_are_refused() -> None:
     with pytest.raises(Bundle3DError, match=r"square .*; pad them"):
         image_input(torch.rand(4, 64, 96, 3), RIG, SMALL)
     with pytest.raises(Bundle3DError, match=r"4 cameras of the rig 'kiss3dgen', but got 6; choose"):
         image_input(torch.rand(6, 64, 64, 3), RIG, SMALL)
-    with pytest.raises(Bundle3DError, match="mask of view 1 is empty"):
+    with pytest.raises(Bundle3DError, match="masks of all of them are empty"):
         model_input(views(torch.rand(4, 64, 64, 3), torch.zeros(4, 64, 64)), SMALL)

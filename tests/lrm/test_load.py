@@ -112,7 +112,7 @@ def test_the_type_of_the_file_decides_unless_told(tmp_path: Path, stored: torch.
         ({"encoder.extra": torch.zeros(2)}, r"1 others \('encoder.extra' first\); it is another model"),
         ({HEAD: torch.zeros(2)}, rf"tensor '{HEAD}' .* to be 1, but it is 2; .* choose another"),
         ({HEAD: torch.zeros(1, dtype=torch.int8)}, rf"'{HEAD}' is int8, a quantisation"),
-        ({"transformer.pos_embed": None}, "cannot tell them .*; choose final_ckpt.ckpt"),
+        ({"transformer.pos_embed": None}, "cannot tell them .*; choose prm_final_ckpt.ckpt"),
     ],
 )
 def test_what_is_not_the_whole_model_is_refused(

@@ -104,7 +104,7 @@ def test_the_memory_manager_may_move_the_networks_away(run: Run, reconstruction_
     model_management.unload_all_models()
     second = accept(run("Bundle3D_ReconstructViews", model=model, views=views)[0])[0]
     assert torch.equal(first.vertices, second.vertices)
-    assert all(parameter.dtype == torch.float32 for parameter in model.reader.parameters())
+    assert all(parameter.dtype == torch.float32 for parameter in model.decoders.parameters())
 
 
 def test_cancelling_takes_effect(run: Run, reconstruction_file: Path, views: Any) -> None:
