@@ -47,7 +47,7 @@ class PreparedControl:
 
 
 def check_control(control: Control) -> None:
-    """Raises Bundle3DError where ``control`` has a mode that its network does not know, or acts backwards in time."""
+    """Raises Bundle3DError where ``control`` has a mode that its network does not know, or numbers without sense."""
     modes = control.net.modes
     if modes is not None and control.mode not in modes:
         raise Bundle3DError(
@@ -58,6 +58,10 @@ def check_control(control: Control) -> None:
         raise Bundle3DError(
             f"Expected a control with a start and a later end between 0 and 1, but got {control.start} to "
             f"{control.end}; change them."
+        )
+    if not control.down_scale >= 1:
+        raise Bundle3DError(
+            f"Expected a down_scale of at least 1, which coarsens nothing, but got {control.down_scale}; raise it."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,8 @@ from .models import BundleModels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 TRIGGER = "A grid of 2x4 multi-view image, elevation 5. White background."
 LONGEST_PROMPT = 512  # T5 tokens, where the tokenizer allows so many
@@ -30,8 +33,8 @@ def reference_prompt(description: str) -> tuple[str, str]:
 def encode_prompt(models: BundleModels, description: str, lora_scale: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """T5's tokens (1, L, D) and CLIP's pooled vector (1, P) of the reference prompt for ``description``.
 
-    L is 512 or the longest that the T5 tokenizer allows; longer prompts are cut. Padding is not masked, as FLUX was
-    trained. ``lora_scale`` multiplies the LoRAs of the encoders, where a file has some.
+    L is 512 or the longest that the T5 tokenizer allows; longer prompts are cut, which the log says. Padding is not
+    masked, as FLUX was trained. ``lora_scale`` multiplies the LoRAs of the encoders, where a file has some.
     """
     for_clip, for_t5 = reference_prompt(description)
     longest = models.text_encoder.module.config.max_position_embeddings
@@ -45,4 +48,7 @@ def encode_prompt(models: BundleModels, description: str, lora_scale: float = 1.
 
 
 def _token_ids(tokenizer: PreTrainedTokenizerBase, text: str, length: int) -> torch.Tensor:
+    count = len(tokenizer(text, verbose=False).input_ids)
+    if count > length:
+        logger.warning("Bundle3D: the prompt has %d tokens, of which only the first %d are read", count, length)
     return tokenizer(text, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids

@@ -76,6 +76,12 @@ def test_shares_that_are_none_are_refused(start: float, end: float) -> None:
         check_control(Control(IMAGE, tiny_control_network(), start=start, end=end))
 
 
+@pytest.mark.parametrize("down_scale", [0.0, 0.5, float("nan")])
+def test_a_picture_is_not_made_finer(down_scale: float) -> None:
+    with pytest.raises(Bundle3DError, match=f"at least 1, .* but got {down_scale}; raise"):
+        check_control(Control(IMAGE, tiny_control_network(), down_scale=down_scale))
+
+
 def test_a_network_of_one_use_takes_its_map_and_no_mode(models: BundleModels) -> None:
     control = Control(IMAGE, tiny_control_network(num_mode=None), "normal")
     assert prepare_control(models, control, HEIGHT, WIDTH, torch.Generator()).mode_id is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from bundle3d.pipelines.diffusion.encode_prompt import encode_prompt, reference_prompt
 from bundle3d.tests.support.tiny_flux import POOLED_WIDTH, T5_LENGTH, TEXT_WIDTH, tiny_models, tiny_pipeline
@@ -40,11 +41,15 @@ def test_t5_reads_the_object_and_clip_does_not() -> None:
     assert torch.equal(pooled_red, pooled_blue)
 
 
-def test_no_more_than_512_tokens_are_read() -> None:
+def test_no_more_than_512_tokens_are_read(caplog: pytest.LogCaptureFixture) -> None:
     pipeline = tiny_pipeline()
     pipeline.tokenizer_2.model_max_length = 10**30  # what transformers says where a tokenizer has no limit
     models = replace(tiny_models(pipeline), tokenizer_2=pipeline.tokenizer_2)
     assert encode_prompt(models, "a cube " * 400)[0].shape == (1, 512, TEXT_WIDTH)
+    [said] = caplog.messages
+    assert said.endswith("tokens, of which only the first 512 are read")
+    encode_prompt(models, "a cube")
+    assert len(caplog.messages) == 1
 
 
 def test_loras_of_the_encoders_follow_the_scale() -> None:
