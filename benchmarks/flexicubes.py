@@ -18,7 +18,7 @@ import measure
 import torch
 from bundle3d.pipelines.meshes.topology import is_manifold, is_watertight
 from bundle3d.pipelines.volumes.flexicubes import cube_weights, dual_mesh, vertex_offsets
-from bundle3d.pipelines.volumes.surface_cubes import lattice, surface_cubes
+from bundle3d.pipelines.volumes.surface_cubes import lattice_points, surface_cubes
 from bundle3d.pipelines.volumes.surface_nets import surface_nets
 
 RADIUS = 0.6
@@ -85,7 +85,7 @@ def methods(sdf: torch.Tensor) -> dict[str, Callable[[], Surface]]:
 
 def rows_for(name: str, resolution: int, runs: int) -> list[dict[str, Any]]:
     size = resolution + 1
-    sdf = FIELDS[name](lattice(resolution, SCALE)).reshape(size, size, size)
+    sdf = FIELDS[name](lattice_points(torch.arange(size**3), resolution, SCALE)).reshape(size, size, size)
     candidates = methods(sdf)
     timings = measure.compare(candidates, runs)
     rows = []

@@ -3,7 +3,7 @@
 First find the surface cubes, evaluate the weights for these alone, then extract:
 
     cubes = surface_cubes(sdf)
-    weights = cube_weights(network(features[cubes.corners]))
+    weights = cube_weights(network(features[cubes.vertices[cubes.rows]]))
     vertices, faces = dual_mesh(cubes, weights)
 
 Source: specs/kiss3dgen.md section 5.8; Shen et al., "Flexible Isosurface Extraction for Gradient-Based Mesh

@@ -14,8 +14,6 @@ from ..errors import Bundle3DError
 from .surface_cells import surface_cells
 
 GRID_SCALE = 2.1
-# The guard writes a vertex of one sign inside two layers of the other, which smaller lattices have no room for.
-SMALLEST_GUARDED = 5
 
 
 @dataclass(frozen=True)
@@ -34,17 +32,6 @@ class SurfaceCubes:
     vertices: torch.Tensor
     rows: torch.Tensor
     sdf: torch.Tensor
-
-    @property
-    def ids(self) -> torch.Tensor:
-        """(S,) int64 indices among the R^3 cubes."""
-        x, y, z = _coordinates(self.cells, self.resolution)
-        return (x * self.resolution + y) * self.resolution + z
-
-    @property
-    def corners(self) -> torch.Tensor:
-        """(S, 8) int64 lattice indices of the cubes' corners."""
-        return self.vertices[self.rows]
 
 
 def surface_cubes(sdf: torch.Tensor) -> SurfaceCubes:
@@ -67,45 +54,13 @@ def surface_cubes(sdf: torch.Tensor) -> SurfaceCubes:
     return SurfaceCubes(size - 1, cells, cases, vertices, row_of[corners].long(), values)
 
 
-def lattice(resolution: int, scale: float = GRID_SCALE, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """((R + 1)^3, 3) positions of all lattice vertices, in [-scale / 2, scale / 2]."""
-    return lattice_points(torch.arange((resolution + 1) ** 3), resolution, scale, dtype)
-
-
 def lattice_points(
     indices: torch.Tensor, resolution: int, scale: float = GRID_SCALE, dtype: torch.dtype = torch.float32
 ) -> torch.Tensor:
     """(N, 3) positions of the lattice vertices ``indices`` (N,) int64, on their device."""
-    return (torch.stack(_coordinates(indices, resolution), dim=1).to(dtype) / resolution - 0.5) * scale
-
-
-def guard_empty_shape(sdf: torch.Tensor) -> torch.Tensor:
-    """``sdf`` itself, or where its values below the outer layer have one sign a copy that has a surface for certain.
-
-    The copy is positive at the vertex behind the centre and negative in the two outer layers. Such a surface means
-    nothing; it only spares training and previews the empty mesh. ``sdf`` is (R + 1, R + 1, R + 1) with R >= 5.
-
-    Raises Bundle3DError for another shape or type, and for values that are not finite.
-    """
-    _check(sdf)
-    resolution = sdf.shape[0] - 1
-    if resolution < SMALLEST_GUARDED:
-        raise Bundle3DError(
-            f"Expected a resolution of at least {SMALLEST_GUARDED} to guard against empty shapes, but got {resolution}."
-        )
-    interior = sdf.detach()[1:-1, 1:-1, 1:-1]
-    if bool((interior > 0).any()) and bool((interior < 0).any()):
-        return sdf
-    guarded = torch.zeros_like(sdf) - 1.0 - sdf.max()
-    guarded[2:-2, 2:-2, 2:-2] = sdf[2:-2, 2:-2, 2:-2]
-    centre = resolution // 2 + 1
-    guarded[centre, centre, centre] = 1.0 - sdf.min()
-    return guarded
-
-
-def _coordinates(indices: torch.Tensor, resolution: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     size = resolution + 1
-    return indices // (size * size), indices // size % size, indices % size
+    coordinates = torch.stack((indices // (size * size), indices // size % size, indices % size), dim=1)
+    return (coordinates.to(dtype) / resolution - 0.5) * scale
 
 
 def _check(sdf: torch.Tensor) -> None:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from bundle3d.pipelines.volumes.surface_cubes import GRID_SCALE, SurfaceCubes, lattice_points
 
 Field = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def lattice(resolution: int, scale: float = GRID_SCALE, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """((R + 1)^3, 3) positions of all lattice vertices, in [-scale / 2, scale / 2]."""
+    return lattice_points(torch.arange((resolution + 1) ** 3), resolution, scale, dtype)
+
+
+def cube_ids(cubes: SurfaceCubes) -> torch.Tensor:
+    """(S,) indices among the R^3 cubes, whose ``cells`` count lattice vertices."""
+    size = cubes.resolution + 1
+    x, y, z = cubes.cells // (size * size), cubes.cells // size % size, cubes.cells % size
+    return (x * cubes.resolution + y) * cubes.resolution + z
 
 
 def sphere(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

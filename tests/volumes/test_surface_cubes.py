@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.volumes.flexicubes import dual_mesh
-from bundle3d.pipelines.volumes.surface_cubes import guard_empty_shape, lattice, lattice_points, surface_cubes
-from bundle3d.tests.volumes.fields import assert_closed_manifold
+from bundle3d.pipelines.volumes.surface_cubes import lattice_points, surface_cubes
+from bundle3d.tests.volumes.fields import cube_ids, lattice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,8 +23,8 @@ def test_the_first_cube_has_the_published_corners() -> None:
     sdf = torch.ones(17, 17, 17)
     sdf[0, 0, 0] = -1.0
     cubes = surface_cubes(sdf)
-    assert cubes.corners.tolist() == [[0, 289, 17, 306, 1, 290, 18, 307]]
-    assert (cubes.ids.tolist(), cubes.cases.tolist()) == ([0], [1])
+    assert cubes.vertices[cubes.rows].tolist() == [[0, 289, 17, 306, 1, 290, 18, 307]]
+    assert (cube_ids(cubes).tolist(), cubes.cases.tolist()) == ([0], [1])
 
 
 @settings(max_examples=40, deadline=None)
@@ -34,42 +33,22 @@ def test_the_cubes_are_those_with_both_signs(seed: int, resolution: int, shift: 
     size = resolution + 1
     sdf = shift + torch.randn(size, size, size, generator=torch.Generator().manual_seed(seed))
     cubes = surface_cubes(sdf)
-    expected, cases = [], []
+    expected, cases, corners = [], [], []
     for x in range(resolution):
         for y in range(resolution):
             for z in range(resolution):
-                inside = [bool(sdf[x + (i & 1), y + (i >> 1 & 1), z + (i >> 2 & 1)] < 0) for i in range(8)]
+                places = [(x + (i & 1), y + (i >> 1 & 1), z + (i >> 2 & 1)) for i in range(8)]
+                inside = [bool(sdf[place] < 0) for place in places]
                 if any(inside) and not all(inside):
                     expected.append((x * resolution + y) * resolution + z)
                     cases.append(sum(bit << i for i, bit in enumerate(inside)))
-    assert cubes.ids.tolist() == expected
+                    corners.append([(i * size + j) * size + k for i, j, k in places])
+    assert cube_ids(cubes).tolist() == expected
     assert cubes.cases.tolist() == cases
-    assert torch.equal(cubes.vertices, torch.unique(cubes.corners))
+    assert cubes.vertices[cubes.rows].tolist() == corners
+    assert cubes.vertices.tolist() == sorted({index for cube in corners for index in cube})
     assert torch.equal(cubes.sdf, sdf.reshape(-1)[cubes.vertices])
     assert torch.equal((cubes.sdf[cubes.rows] < 0).long() @ (2 ** torch.arange(8)), cubes.cases)
-
-
-@pytest.mark.parametrize("value", [0.5, -0.5, 0.0])
-@pytest.mark.parametrize("resolution", [5, 8, 11])
-def test_the_guard_gives_an_empty_shape_a_surface(value: float, resolution: int) -> None:
-    sdf = torch.full((resolution + 1,) * 3, value)
-    sdf[0] = -value  # the outer layer does not count
-    guarded = guard_empty_shape(sdf)
-    centre = resolution // 2 + 1
-    assert float(guarded[centre, centre, centre]) == 1.0 + abs(value)
-    assert float(guarded[1, 1:-1, -2].max()) == -1.0 - abs(value)
-    kept = torch.ones_like(guarded, dtype=torch.bool)[2:-2, 2:-2, 2:-2]
-    kept[centre - 2, centre - 2, centre - 2] = False
-    assert torch.equal(guarded[2:-2, 2:-2, 2:-2][kept], sdf[2:-2, 2:-2, 2:-2][kept])
-    vertices, faces = dual_mesh(surface_cubes(guarded))
-    assert faces.shape[0] > 0
-    assert_closed_manifold(vertices.shape[0], faces)
-
-
-def test_the_guard_leaves_a_field_with_a_surface_alone() -> None:
-    sdf = torch.ones(7, 7, 7)
-    sdf[3, 3, 3] = -0.1
-    assert guard_empty_shape(sdf) is sdf
 
 
 def test_other_fields_are_refused() -> None:
@@ -81,5 +60,3 @@ def test_other_fields_are_refused() -> None:
         surface_cubes(torch.ones(5, 5, 5, dtype=torch.float16))
     with pytest.raises(Bundle3DError, match="finite"):
         surface_cubes(torch.full((5, 5, 5), torch.nan))
-    with pytest.raises(Bundle3DError, match="at least 5"):
-        guard_empty_shape(torch.ones(5, 5, 5))
