@@ -42,7 +42,8 @@ class Bundle3D_BundleControl(io.ComfyNode):
                     min=0.0,
                     max=2.0,
                     step=0.05,
-                    tooltip="How strongly to hold to it: 0.6 keeps a photo's bundle, 0.1 lets a mesh be redrawn.",
+                    tooltip="How strongly to hold to it: 0.6 keeps a photo's bundle, 0.1 lets a mesh be redrawn. At 0 "
+                    "the control is left out.",
                 ),
                 io.Float.Input(
                     "start",
@@ -73,6 +74,7 @@ class Bundle3D_BundleControl(io.ComfyNode):
                 io.Boolean.Input(
                     "make_map",
                     default=True,
+                    optional=True,
                     tooltip="For the modes canny and normal. On: the image is a bundle, drawn or rendered; find its "
                     "edges, or take its row of normals. Off: the image is such a map already.",
                     advanced=True,
@@ -93,14 +95,14 @@ class Bundle3D_BundleControl(io.ComfyNode):
         start: float,
         end: float,
         down_scale: float,
-        make_map: bool,
+        make_map: bool = True,
         controls: tuple[Control, ...] = (),
     ) -> io.NodeOutput:
         if start >= end:
             raise Bundle3DError(f"Expected a start before the end, but got {start} and {end}; lower start.")
         own = Control(image[0, ..., :3], control_net, mode, strength, start, end, down_scale, make_map)
         check_control(own)
-        return io.NodeOutput((*controls, own))
+        return io.NodeOutput((*controls, own) if strength else controls)
 
 
 NODES = [Bundle3D_BundleControl]

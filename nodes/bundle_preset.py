@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 
 from ..pipelines.diffusion.presets import PRESETS
@@ -17,6 +19,14 @@ NUMBERS = {
     "control_end": "end of Bundle Control",
     "redux_strength": "redux_strength of Generate Bundle; 0 where the preset has no Redux",
 }
+# Those that came later, after the note.
+ISOMER_NUMBERS = {
+    "isomer_distance": "distance of the cameras for a mesh of Reconstruct Views with fit_size off: orbit_distance of "
+    "Split Bundle with 4 views of an orbit at 5 degrees",
+    "coarse_steps": "coarse_steps of ISOMER Reconstruct",
+    "refine_steps": "refine_steps of ISOMER Reconstruct",
+}
+WHOLE = ("steps", "coarse_steps", "refine_steps")
 
 
 class Bundle3D_BundlePreset(io.ComfyNode):
@@ -38,18 +48,24 @@ class Bundle3D_BundlePreset(io.ComfyNode):
                 )
             ],
             outputs=[
-                *(
-                    (io.Int if name == "steps" else io.Float).Output(name, display_name=name, tooltip=f"The {use}.")
-                    for name, use in NUMBERS.items()
-                ),
+                *_outputs(NUMBERS),
                 io.String.Output("note", display_name="note", tooltip="What the preset wants connected."),
+                *_outputs(ISOMER_NUMBERS),
             ],
         )
 
     @classmethod
     def execute(cls, preset: str) -> io.NodeOutput:
         chosen = find_preset(preset)
-        return io.NodeOutput(*(getattr(chosen, name) for name in NUMBERS), chosen.note, ui={"text": [chosen.note]})
+        first, last = ([getattr(chosen, name) for name in names] for names in (NUMBERS, ISOMER_NUMBERS))
+        return io.NodeOutput(*first, chosen.note, *last, ui={"text": [chosen.note]})
+
+
+def _outputs(numbers: dict[str, str]) -> list[Any]:
+    return [
+        (io.Int if name in WHOLE else io.Float).Output(name, display_name=name, tooltip=f"The {use}.")
+        for name, use in numbers.items()
+    ]
 
 
 NODES = [Bundle3D_BundlePreset]

@@ -8,8 +8,10 @@ from comfy_api.latest import io
 from ..pipelines.multiview.draw import ViewRequest, draw_views
 from ..pipelines.multiview.models import MultiviewModels
 from ..pipelines.multiview.view_grid import NAMED_GRIDS, named_grid
-from ..pipelines.multiview.view_images import views_from_images
+from ..pipelines.multiview.view_images import empty_views, views_from_images
 from ..pipelines.progress import Progress
+from ..pipelines.views.masks import flattened
+from ..pipelines.views.view_set import ViewSet
 from .batch import map_batch
 from .compute import as_output
 from .seeds import LARGEST_SEED, seed_input, seed_of
@@ -81,6 +83,9 @@ class Bundle3D_GenerateViews(io.ComfyNode):
                 io.Image.Output(
                     "grid", display_name="grid", tooltip="The views in one picture each, as the model drew them."
                 ),
+                io.String.Output(
+                    "report", display_name="report", tooltip="What was drawn, and what to look at before going on."
+                ),
             ],
         )
 
@@ -100,23 +105,31 @@ class Bundle3D_GenerateViews(io.ComfyNode):
         def draw(item: tuple[int, torch.Tensor], setting: None, progress: Progress) -> torch.Tensor:
             index, picture = item
             own = seed_of(seed, index)
-            request = ViewRequest(_on_white(picture), grid, tile or None, steps, guidance, own)
+            request = ViewRequest(flattened(picture), grid, tile or None, steps, guidance, own)
             return draw_views(models, request, progress)
 
         grids = map_batch(list(enumerate(image)), draw, [None], "choose smaller views")
         items = tuple(views_from_images(grid.split(picture), grid.rig) for picture in grids)
+        text = "\n\n".join(report_text(views, seed_of(seed, i), models.demo) for i, views in enumerate(items))
         return io.NodeOutput(
             ViewBatch(items),
             as_output(torch.cat([views.rgb for views in items])),
             as_output(torch.stack(grids)),
+            text,
+            ui={"text": [text]},
         )
 
 
-def _on_white(picture: torch.Tensor) -> torch.Tensor:
-    if picture.shape[-1] < 4:
-        return picture
-    alpha = picture[..., 3:4]
-    return picture[..., :3] * alpha + 1.0 - alpha
+def report_text(views: ViewSet, seed: int, demo: bool) -> str:
+    """What was drawn, for people."""
+    height, width = views.size
+    lines = [f"{len(views.rig)} views of {width} x {height} pixels, seed {seed}"]
+    empty = empty_views(views)
+    if empty:
+        lines.append(f"{empty.capitalize()} nothing but the background; draw with another seed.")
+    if demo:
+        lines.append("Drawn by the demo model, only simple procedural shapes are in its domain.")
+    return "\n".join(lines)
 
 
 NODES = [Bundle3D_GenerateViews]

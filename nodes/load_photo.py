@@ -13,7 +13,7 @@ from comfy_api.latest import io
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.read_photo import LONGEST, read_photo
-from .compute import as_output
+from .compute import as_output, within_memory
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".tga", ".avif", ".heic")
 
@@ -84,7 +84,8 @@ class Bundle3D_LoadPhoto(io.ComfyNode):
         valid = cls.validate_inputs(image)
         if isinstance(valid, str):
             raise Bundle3DError(valid)
-        photo = read_photo(Path(folder_paths.get_annotated_filepath(image)), longest_side)
+        path = Path(folder_paths.get_annotated_filepath(image))
+        photo = within_memory(lambda setting: read_photo(path, longest_side), [None], "save the photo smaller")
         alpha = torch.ones(photo.rgb.shape[:2]) if photo.alpha is None else photo.alpha
         notes = "\n".join(photo.notes)
         return io.NodeOutput(as_output(photo.rgb[None]), as_output(alpha[None]), notes, ui={"text": [notes]})

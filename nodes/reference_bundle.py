@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.bundle.reference import COLORS, ReferenceOptions, reference_views
+from ..pipelines.bundle.reference import COLORS, ReferenceBundle, ReferenceOptions, reference_bundle
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
@@ -21,6 +22,7 @@ from .frames import in_frame
 from .sockets import ViewBatch, Views, mesh_input
 
 Photo = tuple[torch.Tensor, torch.Tensor]  # with its mask
+POOR = 0.8  # of overlap: a mesh made of these views, or a photo of this side, has more
 
 
 class Bundle3D_ReferenceBundle(io.ComfyNode):
@@ -38,8 +40,8 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
                 Views.Input(
                     "views",
                     optional=True,
-                    tooltip="Views of the front, left, back and right, in any order. Without them the colours are "
-                    "the mesh's.",
+                    tooltip="The views that the mesh was made of. For their colours: of the front, left, back and "
+                    "right, in any order. For the mesh's colours: any, and only the size is taken from them.",
                 ),
                 io.Combo.Input(
                     "colors",
@@ -85,6 +87,9 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
                     tooltip="The bundle images, for the initial image of Generate Bundle and for Bundle Control.",
                 ),
                 Views.Output("views", display_name="views", tooltip="The same as views with their cameras."),
+                io.String.Output(
+                    "report", display_name="report", tooltip="How well the mesh fits the views, and the photo the mesh."
+                ),
             ],
         )
 
@@ -105,20 +110,43 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
 
         def make(
             job: tuple[tuple[Mesh, tuple[ViewSet, torch.Tensor] | None], Photo | None], tile: int, progress: Progress
-        ) -> tuple[ViewSet, torch.Tensor]:
+        ) -> tuple[ReferenceBundle, torch.Tensor]:
             (item, frame), front = job
             shown, transform = frame or (None, item.transform)
             options = ReferenceOptions(colors, tile, distance or None, tilted_normals)
             surface, seen = in_frame(item, transform).to(device), None if shown is None else shown.to(device)
-            return reference_views(surface, seen, options, front, progress).to("cpu"), transform
+            made = reference_bundle(surface, seen, options, front, progress)
+            return replace(made, views=made.views.to("cpu")), transform
 
         pairs = paired(interop.accept(mesh), None if views is None else views.framed(), "meshes and views")
         jobs = paired(pairs, _photos(photo, photo_mask), "meshes and photos")
         made = map_batch(jobs, make, [tile_size], "lower tile_size")
+        text = "\n\n".join(report_text(item) for item, _ in made)
         return io.NodeOutput(
-            as_output(torch.stack([join_bundle(item) for item, _ in made])),
-            ViewBatch(tuple(item for item, _ in made), tuple(transform for _, transform in made)),
+            as_output(torch.stack([join_bundle(item.views) for item, _ in made])),
+            ViewBatch(tuple(item.views for item, _ in made), tuple(transform for _, transform in made)),
+            text,
+            ui={"text": [text]},
         )
+
+
+def report_text(made: ReferenceBundle) -> str:
+    """Where the cameras are and how well things fit, for people."""
+    lines = [f"Cameras at a distance of {made.views.rig[0].distance:.3f}"]
+    lines += [f"View {number}: outline overlap {overlap:.4f}" for number, overlap in enumerate(made.overlaps, 1)]
+    if made.overlaps and min(made.overlaps) < POOR:
+        lines.append(
+            "The mesh does not fit these views well, so colours may lie beside it: connect the views that it was made "
+            "of, or choose the colours of the mesh."
+        )
+    if made.photo_overlap is not None:
+        lines.append(f"Photo: outline overlap {made.photo_overlap:.4f} with the front of the mesh")
+        if made.photo_overlap < POOR:
+            lines.append(
+                "The photo does not fit the front of the mesh well: it may show another side, or from higher up; "
+                "leave it out."
+            )
+    return "\n".join(lines)
 
 
 def _photos(images: torch.Tensor | None, masks: torch.Tensor | None) -> list[Photo] | None:

@@ -10,7 +10,8 @@ from ..pipelines.views.bundle import COLUMNS
 from ..pipelines.views.rig import NAMED_RIGS, Rig, named_rig, orbit
 
 ORBIT = "orbit"
-BUNDLE_RIGS = [name for name in NAMED_RIGS if len(named_rig(name)) in COLUMNS]
+ADDED = ("wonder3d", "unique3d")  # after the orbit: options only ever come at the end
+BUNDLE_RIGS = [name for name in NAMED_RIGS if len(named_rig(name)) in COLUMNS and name not in ADDED]
 
 
 def rig_inputs() -> list[Any]:
@@ -18,10 +19,13 @@ def rig_inputs() -> list[Any]:
     return [
         io.Combo.Input(
             "rig",
-            options=[*BUNDLE_RIGS, ORBIT],
+            options=[*BUNDLE_RIGS, ORBIT, *ADDED],
             default="kiss3dgen",
-            tooltip="The cameras, one per column. kiss3dgen: front, left, back and right at 5 degrees of elevation. "
-            "orbit: equal steps around the object, set by the four values below.",
+            tooltip="The cameras, one per view. kiss3dgen and lrm: front, left, back and right at 5 degrees of "
+            "elevation, from a distance of 4.5 and 3.5. pixal3d-4: the same at 0 degrees, from 4.5. zero123plus: six, "
+            "from above and below by turns. cube6: front, left, back, right, top and bottom, orthographic. wonder3d: "
+            "the six orthographic views of Wonder3D, Era3D and MV-Adapter. unique3d: front, left, back and right, "
+            "orthographic. orbit: equal steps around the object, set by the values below.",
         ),
         io.Int.Input(
             "orbit_views",
@@ -61,8 +65,16 @@ def rig_inputs() -> list[Any]:
     ]
 
 
-def chosen_rig(rig: str, orbit_views: int, orbit_elevation: float, orbit_distance: float, orbit_fov: float) -> Rig:
+def chosen_rig(
+    rig: str,
+    orbit_views: int,
+    orbit_elevation: float,
+    orbit_distance: float,
+    orbit_fov: float,
+    orbit_first: float = 0.0,
+    orbit_clockwise: bool = False,
+) -> Rig:
     """The named rig, or an orbit of the given cameras."""
     if rig == ORBIT:
-        return orbit(orbit_views, orbit_elevation, orbit_distance, orbit_fov)
+        return orbit(orbit_views, orbit_elevation, orbit_distance, orbit_fov, orbit_first, orbit_clockwise)
     return named_rig(rig)

@@ -7,9 +7,10 @@ from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
-from ..pipelines.multiview.view_grid import NAMED_GRIDS, named_grid, plain_grid
-from ..pipelines.multiview.view_images import views_from_images
+from ..pipelines.multiview.view_grid import NAMED_GRIDS, are_grids, named_grid, plain_grid
+from ..pipelines.multiview.view_images import empty_views, views_from_images
 from ..pipelines.progress import Progress
+from ..pipelines.views.masks import OPAQUE, flattened
 from ..pipelines.views.rig import Rig
 from ..pipelines.views.view_set import ViewSet
 from .batch import map_batch
@@ -37,6 +38,7 @@ class Bundle3D_ViewsFromImages(io.ComfyNode):
                 "unique3d",
                 "wonder3d",
                 "mv-adapter",
+                "orthographic views",
                 "image grid",
                 "untile",
             ],
@@ -44,22 +46,41 @@ class Bundle3D_ViewsFromImages(io.ComfyNode):
                 io.Image.Input(
                     "images",
                     tooltip="The views of an object as a batch of square images in the order of the rig, or all of "
-                    "them in one picture. Several objects follow each other.",
+                    "them in one picture. Several objects follow each other. A fourth channel is taken as alpha.",
                 ),
                 *rig_inputs(),
                 io.Combo.Input(
                     "arrangement",
                     options=[AUTOMATIC, SEPARATE, GRIDS, *NAMED_GRIDS],
                     default=AUTOMATIC,
-                    tooltip="automatic: single views where there are as many images as cameras, or a multiple, else "
-                    "grids. flexgen and zero123plus: the grids that these models draw, with their own cameras in place "
-                    "of the rig.",
+                    tooltip="automatic: single views where there are as many images as cameras, or a multiple, and "
+                    "each is square with something on its middle lines, else grids. flexgen and zero123plus: the grids "
+                    "that these models draw, with their own cameras in place of the rig.",
                 ),
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="1 on the object, one mask for each image. Without them the object is what differs from "
-                    "the colour of the image's border.",
+                    tooltip="1 on the object, one mask for each image. Without them the object is where alpha says, "
+                    "else what differs from the colour of the image's border.",
+                ),
+                io.Float.Input(
+                    "orbit_first",
+                    default=0.0,
+                    min=-360.0,
+                    max=360.0,
+                    step=1.0,
+                    optional=True,
+                    tooltip="Where the first camera of the rig orbit stands, in degrees: 0 in front, 90 on the "
+                    "object's own left, 180 behind.",
+                    advanced=True,
+                ),
+                io.Boolean.Input(
+                    "orbit_clockwise",
+                    default=False,
+                    optional=True,
+                    tooltip="Which way the rig orbit goes, seen from above. Off: from the front to the object's own "
+                    "left, which is to the right in the picture. On: the other way.",
+                    advanced=True,
                 ),
             ],
             outputs=[
@@ -83,8 +104,10 @@ class Bundle3D_ViewsFromImages(io.ComfyNode):
         orbit_fov: float,
         arrangement: str,
         masks: torch.Tensor | None = None,
+        orbit_first: float = 0.0,
+        orbit_clockwise: bool = False,
     ) -> io.NodeOutput:
-        cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov)
+        cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov, orbit_first, orbit_clockwise)
         if arrangement in NAMED_GRIDS:
             cameras = named_grid(arrangement).rig
         if masks is not None and len(masks) != len(images):
@@ -92,16 +115,27 @@ class Bundle3D_ViewsFromImages(io.ComfyNode):
                 f"Expected {len(images)} masks, one for each image, but got {len(masks)}; connect the masks of the "
                 "same images."
             )
+        colors = flattened(images.cpu())
         if arrangement == AUTOMATIC:
-            arrangement = GRIDS if len(images) % len(cameras) else SEPARATE
-        colors = images[..., :3].cpu()
+            single = len(images) % len(cameras) == 0 and not are_grids(colors, len(cameras))
+            arrangement = SEPARATE if single else GRIDS
+        coverage = images[..., 3] if masks is None and images.shape[-1] == 4 else masks
         if arrangement == SEPARATE:
-            objects = _groups(colors, masks, len(cameras))
+            objects = _groups(colors, coverage, len(cameras))
         else:
-            objects = [_untiled(c, m, cameras, arrangement) for c, m in _groups(colors, masks, 1)]
+            objects = [_untiled(c, m, cameras, arrangement) for c, m in _groups(colors, coverage, 1)]
 
         def view(item: Pictures, setting: None, progress: Progress) -> ViewSet:
-            return views_from_images(item[0], cameras, item[1])
+            shown, covered = item
+            opaque = masks is None and covered is not None and bool((covered >= OPAQUE).all())
+            views = views_from_images(shown, cameras, None if opaque else covered)
+            empty = empty_views(views)
+            if empty:
+                raise Bundle3DError(
+                    f"Expected an object in every view, but {empty} nothing but background; give masks, or draw the "
+                    "views with another seed."
+                )
+            return views
 
         items = tuple(map_batch(objects, view, [None], "use smaller images"))
         return io.NodeOutput(

@@ -6,13 +6,14 @@ import torch
 from torch.nn import functional
 
 from ..errors import Bundle3DError
-from ..views.masks import mask_box
+from ..views.masks import border_colors, mask_box, white_behind
 
 
-def front_photo(photo: torch.Tensor, mask: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-    """The object of ``photo`` (H, W, 3) on white, as large as ``goal`` (S, S) and in its place; (S, S, 3) in [0, 1].
+def front_photo(photo: torch.Tensor, mask: torch.Tensor, goal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The object of ``photo`` (H, W, 3) on white, as large as ``goal`` (S, S) and in its place, and its mask there.
 
-    ``mask`` (H, W) tells where the photo shows the object, ``goal`` where the tile does. Their boxes are brought to one
+    Both are in [0, 1], (S, S, 3) and (S, S). ``mask`` (H, W) tells how much of the photo's pixels is the object, whose
+    rim is mixed with the colour of the photo's border; ``goal`` where the tile shows it. Their boxes are brought to one
     diagonal and one centre, the latter to whole pixels. Raises Bundle3DError where a mask is empty or of another size.
     """
     if mask.shape != photo.shape[:2]:
@@ -23,23 +24,20 @@ def front_photo(photo: torch.Tensor, mask: torch.Tensor, goal: torch.Tensor) -> 
     own, wanted = _box(mask), _box(goal)
     scale = float((wanted[1] - wanted[0]).norm() / (own[1] - own[0]).norm())
     height, width = (max(1, round(side * scale)) for side in mask.shape)
-    on_white = photo.float() * mask[..., None] + 1.0 - mask[..., None]
-    planes = on_white.permute(2, 0, 1)[None]
+    on_white = white_behind(photo.float(), mask, border_colors(photo[None].float())[0])
+    planes = torch.cat((on_white, mask[..., None]), dim=-1).permute(2, 0, 1)[None]
     small = functional.interpolate(planes, size=(height, width), mode="bicubic", antialias=True)[0].clamp(0.0, 1.0)
     factor = torch.tensor((height, width)) / torch.tensor(mask.shape)
     top, left = ((wanted.mean(0) - own.mean(0) * factor).round().long()).tolist()
     size = len(goal)
-    tile = torch.ones(3, size, size, device=photo.device)
+    tile = torch.tensor((1.0, 1.0, 1.0, 0.0), device=photo.device)[:, None, None].repeat(1, size, size)
     rows, columns = (slice(max(0, start), min(size, start + side)) for start, side in ((top, height), (left, width)))
     part = small[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     tile[:, rows, columns] = part
-    return tile.permute(1, 2, 0)
+    return tile[:3].permute(1, 2, 0), tile[3]
 
 
 def _box(mask: torch.Tensor) -> torch.Tensor:
     """(2, 2): first and last row and column of what a mask shows, the last ones exclusive."""
-    solid = mask > 0.5
-    if not bool(solid.any()):
-        raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the photo first.")
-    left, top, right, bottom = mask_box(solid)
+    left, top, right, bottom = mask_box(mask > 0.5)
     return torch.tensor(((top, left), (bottom, right)), dtype=torch.float32)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import torch
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
+from ..metrics.image import silhouette_iou
 from ..progress import Progress, Stage, silent
 from ..rendering.fit_scale import WIDE_RANGE, fit_scale
+from ..rendering.outline_overlaps import outline_overlaps
 from ..rendering.render_views import render_views
 from ..views.resize import resize_squares
 from ..views.rig import Rig, named_rig
@@ -39,19 +42,31 @@ class ReferenceOptions:
     tilted: bool = False
 
 
-def reference_views(
+@dataclass(frozen=True)
+class ReferenceBundle:
+    """``views`` in a bundle's order, for ``join_bundle``; ``overlaps``, the silhouette IoU of the mesh and each of the
+    views that were given; ``photo_overlap``, that of the photo's object and the mesh in the front tile, where there is
+    a photo."""
+
+    views: ViewSet
+    overlaps: tuple[float, ...] = ()
+    photo_overlap: float | None = None
+
+
+def reference_bundle(
     mesh: Mesh,
     views: ViewSet | None,
     options: ReferenceOptions = ReferenceOptions(),
     photo: tuple[torch.Tensor, torch.Tensor] | None = None,
     progress: Progress = silent,
-) -> ViewSet:
-    """The views of a reference bundle, in a bundle's order, for ``join_bundle``.
+) -> ReferenceBundle:
+    """The views of a reference bundle, and how well the mesh fits what they are made of.
 
-    ``mesh`` is in the world of the cameras of ``views``. Of these only the four of a bundle are taken, whatever their
-    order; normals and masks are always the mesh's. Without views colours are the mesh's, and the distance is a
-    bundle's own unless given. A ``photo`` (H, W, 3) of the front with its mask (H, W) takes the place of the front's
-    colours, as in the paper, in the size and place of the mesh there.
+    ``mesh`` is in the world of the cameras of ``views``; normals and masks are always the mesh's. For the views'
+    colours the four views of a bundle are taken, whatever their order, with their cameras. For the mesh's colours the
+    cameras are a bundle's own, from where the mesh is as large as in the views, which may be any; without views, at the
+    bundle's distance. A ``photo`` (H, W, 3) of the front with its mask (H, W) takes the place of the front's colours,
+    as in the paper, in the size and place of the mesh there.
 
     Raises Bundle3DError where colours are wanted of views that are not there, and for unknown colours.
     """
@@ -61,21 +76,55 @@ def reference_views(
         raise Bundle3DError(
             "Expected views to take the colours from, but there are none; connect them, or choose the mesh's colours."
         )
-    seen = None if views is None else bundle_order(views)
-    rig = named_rig(BUNDLE_RIG) if seen is None else seen.rig
-    if options.distance is not None:
-        rig = rig.at_distance(options.distance)
-    elif seen is not None:
-        fitting = Stage(progress, 0, FITTED, DONE)
-        rig = rig.scaled(fit_scale(mesh, seen, *WIDE_RANGE, progress=fitting))
+    seen = bundle_order(views) if options.colors == COLORS[0] and views is not None else views
+    rig, fitted = _cameras(mesh, seen, options, Stage(progress, 0, FITTED, DONE))
     mode = "matte" if options.colors == COLORS[2] else "unlit"
     shown = render_views(mesh, rig, options.tile, mode, progress=Stage(progress, FITTED, DONE, DONE))
     if options.colors == COLORS[0] and seen is not None:
         shown = replace(shown, rgb=resize_squares(seen.rgb, options.tile).to(shown.rgb))
+    photo_overlap = None
     if photo is not None:
-        front = front_photo(*photo, shown.mask[0])
+        front, covered = front_photo(*photo, shown.mask[0])
         shown = replace(shown, rgb=torch.cat((front[None].to(shown.rgb), shown.rgb[1:])))
-    return replace(shown, normal=tilted(shown.normal)) if options.tilted else shown
+        photo_overlap = float(silhouette_iou(covered.to(shown.mask), shown.mask[0]))
+    if options.tilted:
+        shown = replace(shown, normal=tilted(shown.normal))
+    return ReferenceBundle(shown, () if fitted is None else outline_overlaps(mesh, fitted), photo_overlap)
+
+
+def reference_views(
+    mesh: Mesh,
+    views: ViewSet | None,
+    options: ReferenceOptions = ReferenceOptions(),
+    photo: tuple[torch.Tensor, torch.Tensor] | None = None,
+    progress: Progress = silent,
+) -> ViewSet:
+    """The views of ``reference_bundle`` alone."""
+    return reference_bundle(mesh, views, options, photo, progress).views
+
+
+def _cameras(
+    mesh: Mesh, seen: ViewSet | None, options: ReferenceOptions, progress: Progress
+) -> tuple[Rig, ViewSet | None]:
+    """The cameras of the bundle, and the views with theirs where the mesh is as large as in the bundle."""
+    bundle = named_rig(BUNDLE_RIG)
+    if seen is None:
+        return bundle.at_distance(options.distance or bundle[0].distance), None
+    own = options.colors == COLORS[0]  # the views' colours lie right under the views' cameras alone
+    rig = seen.rig
+    if options.distance is None:
+        rig = rig.scaled(fit_scale(mesh, seen, *WIDE_RANGE, progress=progress))
+    elif own:
+        rig = rig.at_distance(options.distance)
+    else:
+        rig = rig.scaled(options.distance / _bundle_distance(rig))
+    cameras = rig if own else bundle.at_distance(options.distance or _bundle_distance(rig))
+    return cameras, replace(seen, rig=rig)
+
+
+def _bundle_distance(rig: Rig) -> float:
+    """The distance from which a bundle's camera sees as much of the world as those of ``rig`` do on average."""
+    return named_rig(BUNDLE_RIG)[0].scale * fmean(camera.pixel_size(2) for camera in rig)
 
 
 def bundle_order(views: ViewSet) -> ViewSet:

@@ -10,7 +10,11 @@ from ..errors import Bundle3DError
 @dataclass(frozen=True)
 class BundlePreset:
     """``strength``: how much of the initial image is redrawn. ``control_*``: strength and share of the evaluations of
-    each control, strength 0 where there is none. ``redux_strength`` 0: no Redux. ``note``: what to connect."""
+    each control, strength 0 where there is none. ``redux_strength`` 0: no Redux. ``note``: what to connect.
+
+    The rest is ISOMER's: the distance of its cameras from the mesh of the large reconstruction model as that comes, and
+    its coarse and fine steps. The paper leaves them out; they are the repository's.
+    """
 
     note: str
     strength: float = 0.95
@@ -20,6 +24,9 @@ class BundlePreset:
     control_start: float = 0.0
     control_end: float = 1.0
     redux_strength: float = 0.0
+    isomer_distance: float = 4.15
+    coarse_steps: int = 0
+    refine_steps: int = 50
 
 
 PRESETS = {
@@ -34,6 +41,8 @@ PRESETS = {
         control_strength=0.3,
         control_end=0.3,
         redux_strength=0.5,
+        isomer_distance=4.5,
+        refine_steps=20,
     ),
     "image to 3D without ControlNet, repository": BundlePreset(
         "Reference bundle as initial image, photo for Redux.", redux_strength=0.5
@@ -41,8 +50,10 @@ PRESETS = {
     "Redux only, repository example": BundlePreset(
         "An example bundle as initial image, photo for Redux.", redux_strength=0.95
     ),
-    "text to 3D, repository example": BundlePreset("A prompt alone.", strength=1.0),
-    "text to 3D, repository app": BundlePreset("A prompt alone.", strength=1.0, steps=30),
+    "text to 3D, repository example": BundlePreset("A prompt alone.", strength=1.0, isomer_distance=4.2),
+    "text to 3D, repository app": BundlePreset(
+        "A prompt alone.", strength=1.0, steps=30, isomer_distance=4.5, coarse_steps=10
+    ),
     "mesh to 3D, repository": BundlePreset(
         "Render of the mesh as initial image and tile control; the LoRA rgb_normal_redux.",
         control_strength=0.1,

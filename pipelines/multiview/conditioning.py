@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from ..diffusion.autoencoder import encode_pixels
+from ..progress import Progress, silent
 from .models import MultiviewModels, PictureProcessing
 
 
@@ -24,21 +25,32 @@ class ViewConditioning:
 
 @torch.no_grad()
 def encode_picture(
-    models: MultiviewModels, image: torch.Tensor, generator: torch.Generator, guided: bool = True
+    models: MultiviewModels,
+    image: torch.Tensor,
+    generator: torch.Generator,
+    guided: bool = True,
+    progress: Progress = silent,
 ) -> ViewConditioning:
     """The conditioning for an (H, W, 3) ``image`` in [0, 1], with that of nothing before it where ``guided``.
 
     Nothing is the empty prompt alone, and latents of a picture of zeros after processing, which is the mean colour.
-    Both latents are samples of the VAE's distribution, the picture's drawn first.
+    Both latents are samples of the VAE's distribution, the picture's drawn first. ``progress`` is called before each
+    network, which may have to be loaded first.
     """
+    parts = 4 if guided else 3
     pixels = processed(image, models.for_vae)
+    progress(0, parts)
     latents = _sampled_latents(models, pixels, generator)
+    progress(1, parts)
     text = _empty_prompt(models)
+    progress(2, parts)
     embedding = _embedding(models, image)
     tokens = text + embedding[:, None] * torch.tensor(models.ramp)[:, None]
     if guided:
+        progress(3, parts)
         nothing = _sampled_latents(models, torch.zeros_like(pixels), generator)
         tokens, latents = torch.cat([text, tokens]), torch.cat([nothing, latents])
+    progress(parts, parts)
     return ViewConditioning(tokens, latents)
 
 

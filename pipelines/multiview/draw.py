@@ -56,8 +56,8 @@ def draw_views(models: MultiviewModels, request: ViewRequest, progress: Progress
     noise = torch.randn(1, models.vae.module.config.latent_channels, height // factor, width // factor,
                         generator=generator)  # fmt: skip
     total = request.steps + 2
-    progress(0, total)
-    conditioning = encode_picture(models, request.image, generator, request.guidance > 1)
+    encoding = Stage(progress, 0, 1, total)
+    conditioning = encode_picture(models, request.image, generator, request.guidance > 1, encoding)
     sampling = Stage(progress, 1, total - 1, total)
     latents = sample(models, conditioning, noise, request, generator, sampling)
     pixels = decode_pixels(models.vae, unscaled_latents(latents))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..checkpoints.demo_folder import MULTIVIEW_DEMO_FOLDER
 from ..diffusion.holder import Holder
 from ..diffusion.loading.assemble import expected_shapes, fill, without_memory
 from ..diffusion.loading.source import component_config, read_component, read_folder_state, read_json, wrong_kind
@@ -47,6 +48,7 @@ class MultiviewComponents:
     scheduler: Mapping[str, Any]
     for_vae: PictureProcessing
     for_vision: PictureProcessing
+    demo: bool = False
 
     def held(
         self,
@@ -66,6 +68,7 @@ class MultiviewComponents:
             scheduler=self.scheduler,
             for_vae=self.for_vae,
             for_vision=self.for_vision,
+            demo=self.demo,
         )
         check_models(models)
         return models
@@ -120,6 +123,7 @@ def load_multiview(folder: Path, unet: Path | None = None, dtype: torch.dtype | 
         scheduler=read_json(folder / "scheduler" / "scheduler_config.json"),
         for_vae=for_vae,
         for_vision=for_vision,
+        demo=unet is None and folder.resolve() == MULTIVIEW_DEMO_FOLDER.resolve(),
     )
 
 

@@ -32,7 +32,8 @@ class MultiviewModels:
     """A UNet2DConditionModel, an AutoencoderKL, a CLIPTextModel with its tokenizer, a CLIPVisionModelWithProjection.
 
     ``ramp`` is how much the picture's embedding adds to each of the prompt's tokens; ``scheduler`` is the configuration
-    of diffusers' EulerAncestralDiscreteScheduler. The UNet is one that ``attend_to_references`` prepared.
+    of diffusers' EulerAncestralDiscreteScheduler. The UNet is one that ``attend_to_references`` prepared. ``demo``:
+    they are the small models that come with Bundle3D.
     """
 
     unet: Holder
@@ -44,6 +45,7 @@ class MultiviewModels:
     scheduler: Mapping[str, Any]
     for_vae: PictureProcessing
     for_vision: PictureProcessing
+    demo: bool = False
 
 
 def check_models(models: MultiviewModels) -> None:

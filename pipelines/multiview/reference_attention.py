@@ -24,9 +24,12 @@ class Reference:
 
 
 class ReferenceAttention(AttnProcessor2_0):
-    """Self-attention that keeps its input in a Reference or attends to the one that is kept there."""
+    """Attention that, under a ``name``, keeps its input in a Reference or attends to the one that is kept there.
 
-    def __init__(self, name: str) -> None:
+    Without a name it has nothing to do with the Reference, which diffusers hands to every layer.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
         super().__init__()
         self.name = name
 
@@ -39,26 +42,11 @@ class ReferenceAttention(AttnProcessor2_0):
         temb: torch.Tensor | None = None,
         reference: Reference | None = None,
     ) -> torch.Tensor:
-        if reference is not None and reference.writing:
-            reference.states[self.name] = hidden_states
-        elif reference is not None:
-            encoder_hidden_states = torch.cat([hidden_states, reference.states[self.name]], dim=1)
-        result: torch.Tensor = super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
-        return result
-
-
-class OwnAttention(AttnProcessor2_0):
-    """Attention that has nothing to do with the Reference, which diffusers hands to every layer."""
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        temb: torch.Tensor | None = None,
-        reference: Reference | None = None,
-    ) -> torch.Tensor:
+        if reference is not None and self.name is not None:
+            if reference.writing:
+                reference.states[self.name] = hidden_states
+            else:
+                encoder_hidden_states = torch.cat([hidden_states, reference.states[self.name]], dim=1)
         result: torch.Tensor = super().__call__(attn, hidden_states, encoder_hidden_states, attention_mask, temb)
         return result
 
@@ -66,10 +54,7 @@ class OwnAttention(AttnProcessor2_0):
 def attend_to_references(unet: Any) -> None:
     """Gives a UNet2DConditionModel processors that understand a Reference; without one it computes as before."""
     unet.set_attn_processor(
-        {
-            name: ReferenceAttention(name) if name.endswith("attn1.processor") else OwnAttention()
-            for name in unet.attn_processors
-        }
+        {name: ReferenceAttention(name if name.endswith("attn1.processor") else None) for name in unet.attn_processors}
     )
 
 

@@ -9,7 +9,9 @@ from math import sqrt
 import torch
 
 from ..errors import Bundle3DError
+from ..views.masks import border_colors
 from ..views.rig import Rig, named_rig
+from .view_images import differs_from
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,37 @@ def plain_grid(rig: Rig, height: int, width: int) -> ViewGrid:
     Raises Bundle3DError where no number of rows makes the tiles square.
     """
     views = len(rig)
+    shape = _grid_shape(views, height, width)
+    if shape is None:
+        raise Bundle3DError(
+            f"Expected a picture of {views} square views, one for each camera of the rig, but got {width} x {height} "
+            "pixels; choose the rig of the views, or crop the picture."
+        )
+    return ViewGrid("plain", rig, *shape, tuple(range(views)))
+
+
+def are_grids(pictures: torch.Tensor, views: int) -> bool:
+    """Whether pictures (N, H, W, 3) show ``views`` square views each, and not one.
+
+    One view is square, and its object lies across its middle: where pictures of either kind are square, in a grid only
+    background is on the lines between the tiles.
+    """
+    shape = _grid_shape(views, *pictures.shape[1:3])
+    if shape is None or shape[0] != shape[1]:
+        return shape is not None
+    tile = pictures.shape[1] // shape[0]
+    differs = differs_from(pictures, border_colors(pictures)[:, None, None])
+    lines = [place for seam in range(tile, shape[0] * tile, tile) for place in (seam - 1, seam)]
+    return not bool(differs[:, lines].any() or differs[:, :, lines].any())
+
+
+def _grid_shape(views: int, height: int, width: int) -> tuple[int, int] | None:
+    """Rows and columns that make so many square tiles of a picture, as near to a square of tiles as can be."""
     for rows in sorted((n for n in range(1, views + 1) if views % n == 0), key=lambda n: abs(n - sqrt(views))):
         columns = views // rows
         if height % rows == 0 and width % columns == 0 and height // rows == width // columns > 0:
-            return ViewGrid("plain", rig, rows, columns, tuple(range(views)))
-    raise Bundle3DError(
-        f"Expected a picture of {views} square views, one for each camera of the rig, but got {width} x {height} "
-        "pixels; choose the rig of the views, or crop the picture."
-    )
+            return rows, columns
+    return None
 
 
 def _flexgen() -> ViewGrid:

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 
 from ..errors import Bundle3DError
-from ..views.masks import soften_mask
+from ..views.masks import border_colors, soften_mask, white_behind
 from ..views.rig import Rig
 from ..views.view_set import ViewSet
 
@@ -20,8 +20,8 @@ def views_from_images(images: torch.Tensor, rig: Rig, masks: torch.Tensor | None
     """The ``ViewSet`` of colour views (V, H, W, 3) in [0, 1] of one object, in the rig's order.
 
     ``masks`` (V, H, W) say how much of each pixel is the object; without them the object is what is not of the colour
-    of the view's border. Colours come out on white, whatever they were on. Normals are
-    unknown and stay zero. Raises Bundle3DError where numbers or sizes do not fit, or a view shows nothing.
+    of the view's border. Colours come out on white, whatever they were on. A view that shows nothing has an empty mask;
+    ``empty_views`` names it. Normals are unknown and stay zero. Raises Bundle3DError where numbers or sizes do not fit.
     """
     if images.ndim != 4 or images.shape[-1] != 3 or len(images) != len(rig) or images.shape[1] != images.shape[2]:
         raise Bundle3DError(
@@ -42,22 +42,16 @@ def views_from_images(images: torch.Tensor, rig: Rig, masks: torch.Tensor | None
         coverage = soften_mask(object_mask(colors, background), on_white)
     else:
         coverage = masks.float().cpu().clamp(0.0, 1.0)
-    # A rim pixel is coverage * object + (1 - coverage) * background; white takes the background's place.
-    rgb = (colors + (1.0 - coverage[..., None]) * (1.0 - background)).clamp(0.0, 1.0)
-    rgb = torch.where(coverage[..., None] > 0.0, rgb, 1.0)
-    for view, covered in enumerate(coverage):
-        if not bool((covered > 0.5).any()):
-            raise Bundle3DError(
-                f"Expected an object in every view, but view {view + 1} shows nothing but its background; give masks, "
-                "or draw the views with another seed."
-            )
+    rgb = white_behind(colors, coverage, background)
     return ViewSet(rgb, torch.zeros_like(rgb), coverage, rig)
 
 
-def border_colors(images: torch.Tensor) -> torch.Tensor:
-    """The median colours (V, 3) of the outermost pixels of images (V, H, W, 3)."""
-    rows, columns = images[:, [0, -1]].flatten(1, 2), images[:, :, [0, -1]].flatten(1, 2)
-    return torch.cat([rows, columns], dim=1).median(dim=1).values
+def empty_views(views: ViewSet) -> str:
+    """The numbers, from 1, of the views that show nothing, as in "view 2 shows" or "views 2 and 3 show"; or nothing."""
+    numbers = [str(number) for number, mask in enumerate(views.mask, 1) if not bool((mask > 0.5).any())]
+    if len(numbers) < 2:
+        return "".join(f"view {number} shows" for number in numbers)
+    return f"views {', '.join(numbers[:-1])} and {numbers[-1]} show"
 
 
 def object_mask(images: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
@@ -65,9 +59,14 @@ def object_mask(images: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
 
     Specks are left out, and holes of their size are filled; larger holes show what is behind the object.
     """
-    differs = ((images - background).abs().amax(dim=-1) > TOLERANCE).numpy()
+    differs = differs_from(images, background).numpy()
     masks = [torch.from_numpy(~_large_parts(~_large_parts(view))) for view in differs]
     return torch.stack(masks).float()
+
+
+def differs_from(images: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """Where (V, H, W) images (V, H, W, 3) are clearly not of the colour ``background`` (V, 1, 1, 3)."""
+    return (images - background).abs().amax(dim=-1) > TOLERANCE
 
 
 def _large_parts(mask: Array) -> Array:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from ..diffusion.holder import Holder
+from ..diffusion.memory import is_out_of_memory
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
 
@@ -54,6 +55,8 @@ def load_captioner(folder: Path) -> tuple[Florence2ForConditionalGeneration, Flo
             folder, dtype="auto", use_safetensors=True, output_loading_info=True, **local
         )
     except Exception as error:  # settings of other formats fail in as many ways as there are fields
+        if is_out_of_memory(error):
+            raise
         raise _no_captioner(folder, (str(error).strip() or type(error).__name__).splitlines()[0]) from error
     model, report = opened
     if report["missing_keys"] or report["mismatched_keys"]:

@@ -60,7 +60,7 @@ def frame_object(
         left, top, right, bottom = 0, 0, width - 1, height - 1
     else:
         alpha = alpha * _kept(alpha, objects, notes).to(alpha)
-        left, top, right, bottom = _box(alpha)
+        left, top, right, bottom = mask_box(alpha >= VISIBLE)
         if left == 0 or top == 0 or right == width or bottom == height:
             notes.append("The object touches the edge of the photo; what lies beyond is missing.")
     side = max(1, int(max(right - left, bottom - top) / ratio))
@@ -82,14 +82,6 @@ def _check(size: int, ratio: float, background: str, objects: str, framing: str)
     for value, known in ((background, tuple(BACKGROUNDS)), (objects, OBJECTS), (framing, FRAMINGS)):
         if value not in known:
             raise Bundle3DError(f"Expected one of {', '.join(known)}, but got {value!r}; choose one of these.")
-
-
-def _box(alpha: torch.Tensor) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what is visible, right and bottom exclusive."""
-    visible = alpha >= VISIBLE
-    if not bool(visible.any()):
-        raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the photo first.")
-    return mask_box(visible)
 
 
 def _kept(alpha: torch.Tensor, objects: str, notes: list[str]) -> torch.Tensor:

@@ -9,10 +9,10 @@ import torch
 from scipy import ndimage
 
 from ..errors import Bundle3DError
+from ..views.masks import OPAQUE, border_pixels
 from .rim import clean_rim
 
 CUTS = ("automatic", "mask", "alpha", "background colour")
-OPAQUE = 0.999  # a mask that is nowhere below it says nothing of the object
 ASPECT = 0.02  # relative difference in shape above which a mask belongs to another image
 
 BORDER = 0.02  # of the shorter side: the width of the frame that shows the background
@@ -22,6 +22,9 @@ RAMP = 0.08  # of colour difference, from background to object
 HOLE_SHARE, LEAST_HOLE = 0.0002, 16  # of the image, and in pixels: the least area of an enclosed piece of background
 
 ADVICE = "cut it out with Load Background Removal Model and Remove Background, and connect the mask"
+# The mask of ComfyUI's Load Image is 0 on the object, and 0 everywhere where the file has no alpha.
+MASK_ADVICE = "switch invert_mask on where it comes from ComfyUI's Load Image, or leave it out"
+ALPHA_ADVICE = "choose to cut by the background's colour, or connect a mask"
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,10 @@ def cut_out(
     if by not in CUTS:
         raise Bundle3DError(f"Expected a way to cut out ({', '.join(CUTS)}), but got {by!r}; choose one of these.")
     if by in ("automatic", "mask") and mask is not None and (by == "mask" or _says_something(mask)):
-        share = _object_share(_fitted(mask, rgb), "mask")
+        share = _object_share(_fitted(mask, rgb), "mask", MASK_ADVICE)
         return Matte(clean_rim(rgb, share), share, ("Cut out by the mask.",))
     if by in ("automatic", "alpha") and alpha is not None and (by == "alpha" or _says_something(alpha)):
-        return Matte(rgb, _object_share(alpha, "alpha channel"), ("Cut out by the image's own alpha.",))
+        return Matte(rgb, _object_share(alpha, "alpha channel", ALPHA_ADVICE), ("Cut out by the image's own alpha.",))
     if by in ("mask", "alpha"):
         raise Bundle3DError(f"Expected an image with its {by}, but none came; {ADVICE}.")
     return matte_by_color(rgb, holes)
@@ -70,7 +73,7 @@ def matte_by_color(rgb: torch.Tensor, holes: bool = True) -> Matte:
     where less than 80 % of the border has one colour, and where nothing else is in the image.
     """
     pixels = rgb.detach().cpu().numpy().astype(np.float32)
-    background, noise = _background(pixels)
+    background, noise = _background(rgb.detach().cpu().float())
     difference = np.abs(pixels - background).max(axis=-1)
     outside = _outside(difference <= noise + RAMP / 2, difference <= noise, holes)
     # Only near the outside is a faint difference a mixture; inside it is the object's own colour.
@@ -107,21 +110,16 @@ def _fitted(mask: torch.Tensor, rgb: torch.Tensor) -> torch.Tensor:
     return resized[0, 0]
 
 
-def _object_share(alpha: torch.Tensor, what: str) -> torch.Tensor:
+def _object_share(alpha: torch.Tensor, what: str, advice: str) -> torch.Tensor:
     alpha = alpha.clamp(0.0, 1.0)
     if not bool((alpha > 0.5).any()):
-        raise Bundle3DError(
-            f"Expected a {what} that is 1 on the object, but it is empty; invert it, for the mask of ComfyUI's Load "
-            f"Image is 0 there, or {ADVICE}."
-        )
+        raise Bundle3DError(f"Expected the {what} to be 1 on the object, but it is empty; {advice}.")
     return alpha
 
 
-def _background(pixels: np.ndarray) -> tuple[np.ndarray, float]:
-    """Colour (3,) of the border and the difference from it that is noise."""
-    width = max(1, round(BORDER * min(pixels.shape[:2])))
-    sides = (pixels[:width], pixels[-width:], pixels[:, :width], pixels[:, -width:])
-    border = np.concatenate([side.reshape(-1, 3) for side in sides])
+def _background(rgb: torch.Tensor) -> tuple[np.ndarray, float]:
+    """Colour (3,) of the border of an image (H, W, 3), and the difference from it that is noise."""
+    border = border_pixels(rgb[None], max(1, round(BORDER * min(rgb.shape[:2]))))[0].numpy()
     color = np.median(border, axis=0)
     difference = np.abs(border - color).max(axis=-1)
     share = float((difference <= HIGHEST).mean())

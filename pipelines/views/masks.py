@@ -10,10 +10,14 @@ from __future__ import annotations
 import torch
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d, pad
 
+from ..errors import Bundle3DError
+
 # An RGB distance from white under which a foreground colour cannot tell coverage.
 CONTRAST = 0.15
 # Coverages this close to 0 or 1 are within the noise of 8-bit colours.
 SNAP = 0.05
+# An alpha channel that is nowhere below it says nothing of the object.
+OPAQUE = 0.999
 
 
 def soften_mask(mask: torch.Tensor, rgb: torch.Tensor, normals: torch.Tensor | None = None) -> torch.Tensor:
@@ -39,8 +43,42 @@ def unmix_white(colors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return (1.0 - (1.0 - colors) / share).clamp(0.0, 1.0)
 
 
+def border_pixels(images: torch.Tensor, width: int = 1) -> torch.Tensor:
+    """The pixels (V, N, C) of the frame of ``width`` pixels inside the edge of images (V, H, W, C); corners twice."""
+    sides = (images[:, :width], images[:, -width:], images[:, :, :width], images[:, :, -width:])
+    return torch.cat([side.flatten(1, 2) for side in sides], dim=1)
+
+
+def border_colors(images: torch.Tensor, width: int = 1) -> torch.Tensor:
+    """The median colours (V, C) of that frame: what the background is, where the object touches little of it."""
+    return border_pixels(images, width).median(dim=1).values
+
+
+def flattened(images: torch.Tensor) -> torch.Tensor:
+    """Images (..., 3 or 4) in [0, 1] as (..., 3): where there is alpha, which is straight, the colours on white."""
+    if images.shape[-1] < 4:
+        return images
+    alpha = images[..., 3:4]
+    return images[..., :3] * alpha + 1.0 - alpha
+
+
+def white_behind(images: torch.Tensor, coverage: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+    """Images (..., H, W, 3) of an object on ``background`` (..., 1, 1, 3) with white in the background's place.
+
+    A rim pixel is coverage * object + (1 - coverage) * background with ``coverage`` (..., H, W): only the background's
+    share of it changes. Where nothing is covered the image is white.
+    """
+    share = coverage[..., None]
+    return torch.where(share > 0.0, images + (1.0 - share) * (1.0 - background), 1.0).clamp(0.0, 1.0)
+
+
 def mask_box(solid: torch.Tensor) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of what is true in ``solid`` (H, W), which is not empty; the last two exclusive."""
+    """Left, top, right and bottom of what is true in ``solid`` (H, W); the last two exclusive.
+
+    Raises Bundle3DError where nothing is.
+    """
+    if not bool(solid.any()):
+        raise Bundle3DError("Expected an object in the mask, but it is empty; cut the object out of the photo first.")
     rows, columns = solid.any(dim=1).nonzero(), solid.any(dim=0).nonzero()
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,10 +57,26 @@ class Rig:
         return torch.einsum("vij,nj->vni", matrices[:, :, :3], vertices) + matrices[:, None, :, 3]
 
 
-def orbit(count: int, elevation: float = 0.0, distance: float = 4.5, fov: float = 30.0) -> Rig:
-    """``count`` cameras at equal steps of azimuth, the first in front."""
-    cameras = tuple(Camera(360.0 * i / count, elevation, distance, fov=fov) for i in range(count))
+def orbit(
+    count: int,
+    elevation: float = 0.0,
+    distance: float = 4.5,
+    fov: float = 30.0,
+    first: float = 0.0,
+    clockwise: bool = False,
+) -> Rig:
+    """``count`` cameras at equal steps of azimuth from ``first``, 0 in front, toward the object's own left.
+
+    ``clockwise``, as seen from above, they go toward its right.
+    """
+    step = (-360.0 if clockwise else 360.0) / count
+    cameras = tuple(Camera((first + step * i) % 360.0, elevation, distance, fov=fov) for i in range(count))
     return Rig(cameras, f"orbit({count})")
+
+
+def orthographic(azimuths: Iterable[float], half_height: float, name: str) -> Rig:
+    """Orthographic cameras at the height of the object."""
+    return Rig(tuple(Camera(azimuth, half_height=half_height) for azimuth in azimuths), name)
 
 
 def _kiss3dgen() -> Rig:
@@ -85,12 +101,27 @@ def _pixal3d_4() -> Rig:
     return replace(orbit(4, distance=4.5), name="pixal3d-4")
 
 
+def _wonder3d() -> Rig:
+    """Wonder3D, Era3D and MV-Adapter: what they call right is where the object's own left is.
+
+    Only directions and order are common to them; the scale is MV-Adapter's. Source: the poses in their repositories.
+    """
+    return orthographic((0, 45, 90, 180, 270, 315), 1.1, "wonder3d")
+
+
+def _unique3d() -> Rig:
+    """Source: specs/kiss3dgen.md 6.2; in Unique3D's own frame azimuths grow the other way."""
+    return orthographic((0, 90, 180, 270), 1.0, "unique3d")
+
+
 NAMED_RIGS: dict[str, Callable[[], Rig]] = {
     "kiss3dgen": _kiss3dgen,
     "lrm": _lrm,
     "zero123plus": _zero123plus,
     "cube6": _cube6,
     "pixal3d-4": _pixal3d_4,
+    "wonder3d": _wonder3d,
+    "unique3d": _unique3d,
 }
 
 

@@ -19,16 +19,25 @@ def test_the_object_gets_size_and_place_of_the_goal(radius: float, centre: tuple
     mask, goal = disc(256, centre, radius), disc(128, (60.0, 70.0), 33.0)
     photo = torch.zeros(256, 256, 3) + torch.tensor((0.2, 0.6, 0.3))
     before = photo.clone()
-    tile = front_photo(photo, mask, goal)
-    shown = (tile[..., 0] < 0.6).float()
-    common, either = (shown * (goal > 0.5)).sum(), torch.maximum(shown, (goal > 0.5).float()).sum()
-    assert tile.shape == (128, 128, 3) and float(common / either) > 0.93
+    tile, covered = front_photo(photo, mask, goal)
+    for shown in ((tile[..., 0] < 0.6).float(), (covered > 0.5).float()):
+        common, either = (shown * (goal > 0.5)).sum(), torch.maximum(shown, (goal > 0.5).float()).sum()
+        assert tile.shape == (128, 128, 3) and float(common / either) > 0.93
     assert torch.allclose(tile[60, 70], photo[0, 0], atol=0.01) and torch.equal(photo, before)
     assert float(tile[:20].min()) > 0.98
 
 
+@pytest.mark.parametrize("background", [1.0, 127 / 255, 0.0])
+def test_the_rim_is_mixed_with_white_once(background: float) -> None:
+    mask = disc(64, (30.0, 34.0), 20.0)
+    share, color = mask[..., None], torch.tensor((0.2, 0.6, 0.3))
+    tile, covered = front_photo(share * color + (1.0 - share) * background, mask, mask)
+    torch.testing.assert_close(tile, share * color + 1.0 - share, atol=1e-5, rtol=0)
+    torch.testing.assert_close(covered, mask)
+
+
 def test_what_leaves_the_tile_is_cut() -> None:
-    tile = front_photo(torch.zeros(64, 64, 3), torch.ones(64, 64), disc(32, (3.0, 30.0), 8.0))
+    tile, _ = front_photo(torch.zeros(64, 64, 3), torch.ones(64, 64), disc(32, (3.0, 30.0), 8.0))
     assert tile.shape == (32, 32, 3) and float(tile[0, -1].max()) == 0.0 and float(tile[-1, 0].min()) == 1.0
 
 

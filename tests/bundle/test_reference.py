@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
-from bundle3d.pipelines.bundle.reference import ReferenceOptions, bundle_order, reference_views
+from bundle3d.pipelines.bundle.reference import ReferenceOptions, bundle_order, reference_bundle, reference_views
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.bundle import join_bundle
@@ -69,6 +70,31 @@ def test_the_mesh_is_rendered_where_it_covers_the_views() -> None:
     assert float((made.mask - views.mask).abs().mean()) < 0.005
     fixed = reference_views(small, views, ReferenceOptions(tile=TILE, distance=4.15))
     assert fixed.rig[2].distance == 4.15 and fixed.rgb.shape == (4, TILE, TILE, 3)
+
+
+@pytest.mark.parametrize(("name", "own"), [("zero123plus", 3.2), ("cube6", 1.1 / math.tan(math.radians(15.0)))])
+def test_the_size_for_the_meshs_colours_comes_from_any_views(name: str, own: float) -> None:
+    perspective = name == "zero123plus"  # only there the distance tells the size
+    shrunk = 0.85 if perspective else 1.0
+    made = reference_bundle(box(0.7 * shrunk, 0.5 * shrunk, 0.3 * shrunk), seen(named_rig(name), 96), UNLIT)
+    assert [camera.azimuth for camera in made.views.rig] == [0.0, 90.0, 180.0, 270.0]
+    assert [camera.distance for camera in made.views.rig] == pytest.approx([own * shrunk] * 4, abs=0.03)
+    assert len(made.overlaps) == 6 and min(made.overlaps) > 0.95
+    fixed = reference_bundle(box(0.7, 0.5, 0.3), seen(named_rig(name), 96), replace(UNLIT, distance=4.0))
+    assert fixed.views.rig[3].distance == 4.0
+
+
+def test_a_poor_fit_is_told() -> None:
+    views = seen(named_rig("kiss3dgen"))
+    good = reference_bundle(box(0.7, 0.5, 0.3), views, ReferenceOptions(tile=TILE), (views.rgb[0], views.mask[0]))
+    assert min(good.overlaps) > 0.97 and good.photo_overlap is not None and good.photo_overlap > 0.95
+    side = (views.rgb[1], views.mask[1])
+    poor = reference_bundle(box(0.3, 0.5, 0.7), views, ReferenceOptions(tile=TILE), side)
+    assert max(poor.overlaps) < 0.8
+    turned = reference_bundle(box(0.7, 0.5, 0.3), views, ReferenceOptions(tile=TILE), side)
+    assert turned.photo_overlap is not None and turned.photo_overlap < 0.8
+    alone = reference_bundle(box(0.7, 0.5, 0.3), None, UNLIT)
+    assert alone.overlaps == () and alone.photo_overlap is None and alone.views.rig[0].distance == 4.5
 
 
 def test_what_is_missing_is_said() -> None:

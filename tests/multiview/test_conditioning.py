@@ -71,3 +71,19 @@ def test_without_guidance_there_is_the_picture_alone() -> None:
     both = encode_picture(models, IMAGE, torch.Generator().manual_seed(0))
     one = encode_picture(models, IMAGE, torch.Generator().manual_seed(0), guided=False)
     assert torch.equal(one.tokens, both.tokens[1:]) and torch.equal(one.latents, both.latents[1:])
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_progress_is_told_before_every_network_and_cancels(guided: bool) -> None:
+    models, calls = tiny_multiview_models(), []
+    parts = 4 if guided else 3
+    report = lambda done, total, preview=None: calls.append((done, total))  # noqa: E731
+    encode_picture(models, IMAGE, torch.Generator().manual_seed(0), guided, report)
+    assert calls == [(done, parts) for done in range(parts + 1)]
+
+    def cancel(done: int, total: int, preview: object = None) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_picture(models, IMAGE, torch.Generator().manual_seed(0), guided, cancel)

@@ -67,6 +67,15 @@ def test_another_unet_comes_as_a_plain_state_dict(folder: Path, tmp_path: Path, 
     assert not torch.equal(loaded["conv_in.weight"], tiny_unet().conv_in.weight)
 
 
+def test_the_demo_model_is_known_by_its_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not load_multiview(folder).demo
+    monkeypatch.setattr("bundle3d.pipelines.multiview.loading.MULTIVIEW_DEMO_FOLDER", folder)
+    loaded = load_multiview(folder)
+    assert loaded.demo and loaded.held(Resident, Resident, Resident).demo
+    torch.save(tiny_unet(seed=99).state_dict(), tmp_path / "flexgen.ckpt")
+    assert not load_multiview(folder, tmp_path / "flexgen.ckpt").demo
+
+
 def test_a_unet_is_loaded_strictly(folder: Path, tmp_path: Path) -> None:
     state = tiny_unet().state_dict()
     for name, changed, words in (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.multiview.view_grid import named_grid, plain_grid
+from bundle3d.pipelines.multiview.view_grid import are_grids, named_grid, plain_grid
 from bundle3d.pipelines.views.rig import named_rig, orbit
 
 
@@ -54,6 +54,26 @@ def test_a_plain_grid_is_told_by_its_shape(views: int, height: int, width: int, 
     assert (grid.rows, grid.columns) == layout
     order = grid.split(labelled(*layout, height // layout[0], [float(i) for i in range(views)]))[:, 0, 0, 0]
     assert order.tolist() == list(range(views))
+
+
+def spot(height: int, width: int, places: list[tuple[int, int]], background: float = 1.0) -> torch.Tensor:
+    """A picture with black squares of 6 pixels around the places."""
+    picture = torch.full((height, width, 3), background)
+    for row, column in places:
+        picture[row - 3 : row + 3, column - 3 : column + 3] = 0.0
+    return picture
+
+
+@pytest.mark.parametrize("background", [1.0, 0.5])
+def test_a_grid_is_told_from_a_view_by_its_shape_and_its_empty_middle(background: float) -> None:
+    one = spot(16, 16, [(8, 8)], background)
+    four = spot(16, 16, [(4, 4), (4, 12), (12, 4), (12, 12)], background)
+    assert are_grids(four[None], 4) and are_grids(four[None].expand(4, -1, -1, -1), 4)
+    assert not are_grids(one[None], 4) and not are_grids(torch.stack([four, one]), 4)
+    off = spot(16, 16, [(4, 8)], background)  # on one of the two middle lines
+    assert not are_grids(off[None], 4)
+    assert not are_grids(four[None], 6) and are_grids(torch.zeros(2, 24, 16, 3), 6)
+    assert are_grids(torch.zeros(1, 8, 32, 3), 4) and not are_grids(torch.zeros(1, 12, 16, 3), 4)
 
 
 def test_refusals() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.multiview.view_images import border_colors, views_from_images
+from bundle3d.pipelines.multiview.view_images import empty_views, views_from_images
 from bundle3d.pipelines.views.rig import named_rig
 
 RIG = named_rig("lrm")
@@ -55,11 +55,14 @@ def test_specks_and_noise_are_no_object_and_pinholes_are() -> None:
     assert float((views.mask[:, 2:, 2:] - coverage[:, 2:, 2:]).abs().mean()) < 0.01
 
 
-def test_the_background_is_the_median_of_the_border() -> None:
-    images = torch.full((2, 9, 9, 3), 0.25)
-    images[1] = 0.75
-    images[:, 0, 3:6] = 0.0  # the object touches the border
-    assert border_colors(images).tolist() == [[0.25] * 3, [0.75] * 3]
+def test_a_view_that_shows_nothing_has_an_empty_mask() -> None:
+    images, _ = pictures(1.0)
+    images[1] = 0.97
+    views = views_from_images(images, RIG)
+    assert not views.mask[1].any() and bool((views.rgb[1] == 1.0).all()) and bool(views.mask[[0, 2, 3]].any())
+    assert empty_views(views) == "view 2 shows"
+    assert empty_views(views_from_images(images[[1, 0, 1, 1]], RIG)) == "views 1, 3 and 4 show"
+    assert empty_views(views_from_images(images[[0, 2, 3, 0]], RIG)) == ""
 
 
 def test_refusals() -> None:
@@ -69,7 +72,6 @@ def test_refusals() -> None:
         ((images[:, :20], RIG), "4 square RGB views"),
         ((images, RIG, torch.ones(4, 8, 8)), "Expected masks"),
         ((images * float("nan"), RIG), "NaN"),
-        ((torch.ones(4, 8, 8, 3), RIG), "view 1 shows nothing but its background"),
     ):
         with pytest.raises(Bundle3DError, match=words):
             views_from_images(*arguments)

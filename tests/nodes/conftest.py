@@ -69,6 +69,31 @@ def run(nodes: dict[str, Any], folders: Path) -> Callable[..., Any]:
     return call
 
 
+class Cancelled(BaseException):
+    """What ComfyUI raises where a user cancels, as seen from outside."""
+
+
+@pytest.fixture
+def cancels_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``cancels_at(4, work)``: the user cancels when ``work`` asks for the fourth time, and it never asks again."""
+    import comfy.model_management
+
+    def check(count: int, work: Callable[[], Any]) -> None:
+        calls = []
+
+        def interrupt() -> None:
+            calls.append(1)
+            if len(calls) == count:
+                raise Cancelled
+
+        monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", interrupt)
+        with pytest.raises(Cancelled):
+            work()
+        assert len(calls) == count
+
+    return check
+
+
 @pytest.fixture
 def tiny_folder(folders: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A models folder that ComfyUI looks into for every kind, with a random FLUX pipeline in ``diffusers/tiny``."""

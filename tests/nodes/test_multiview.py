@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def views_of(count: int, size: int = 16) -> torch.Tensor:
 
 def test_a_photo_becomes_views_with_cameras(run: Run, models: Any) -> None:
     before = IMAGE.clone()
-    views, images, grid = run("Bundle3D_GenerateViews", models=models, image=IMAGE, steps=2).result
+    views, images, grid, report = run("Bundle3D_GenerateViews", models=models, image=IMAGE, steps=2).result
+    assert report.startswith(f"4 views of {CROP} x {CROP} pixels, seed 0") and "demo" not in report
     assert len(views) == 1 and views.items[0].rig == named_rig("lrm")
     assert images.shape == (4, CROP, CROP, 3) and grid.shape == (1, 2 * CROP, 2 * CROP, 3)
     assert torch.equal(images, views.items[0].rgb) and torch.equal(IMAGE, before)
@@ -51,6 +53,21 @@ def test_a_batch_counts_seeds_up(run: Run, models: Any) -> None:
     batch = run("Bundle3D_GenerateViews", image=torch.cat([IMAGE, IMAGE]), seed=4, **call)[2]
     second = run("Bundle3D_GenerateViews", image=IMAGE, seed=5, **call)[2]
     assert torch.equal(batch[1:], second) and not torch.equal(batch[:1], second)
+
+
+def test_a_view_that_is_almost_white_is_told_and_carried(
+    run: Run, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = views_of(4)
+    images[2] = 0.98
+    drawn = named_grid("flexgen").join(images)
+    monkeypatch.setattr("bundle3d.nodes.generate_views.draw_views", lambda *arguments: drawn)
+    output = run("Bundle3D_GenerateViews", models=replace(models, demo=True), image=torch.cat([IMAGE] * 2), seed=7)
+    views, _, grid, report = output.result
+    assert not views.items[1].mask[2].any() and bool(views.items[1].mask[3].any()) and torch.equal(grid[0], drawn)
+    assert output.ui == {"text": [report]} and report.count("View 3 shows nothing but the background") == 2
+    assert "seed 7" in report and "seed 8" in report
+    assert "demo model, only simple procedural shapes are in its domain" in report
 
 
 def test_alpha_puts_the_object_on_white(run: Run, models: Any) -> None:
@@ -73,23 +90,11 @@ def test_components_belong_to_the_memory_manager(run: Run, models: Any) -> None:
     assert run("Bundle3D_GenerateViews", models=models, image=IMAGE, steps=1)[2].isfinite().all()
 
 
-def test_cancel_stops_between_two_steps(run: Run, models: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import comfy.model_management
-
-    class Cancelled(BaseException):
-        pass
-
-    calls = []
-
-    def interrupt() -> None:
-        calls.append(1)
-        if len(calls) == 4:
-            raise Cancelled
-
-    monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", interrupt)
-    with pytest.raises(Cancelled):
-        run("Bundle3D_GenerateViews", models=models, image=IMAGE)
-    assert len(calls) == 4
+@pytest.mark.parametrize("count", [2, 8])
+def test_cancel_stops_between_two_networks_or_steps(
+    count: int, run: Run, models: Any, cancels_at: Callable[..., None]
+) -> None:
+    cancels_at(count, lambda: run("Bundle3D_GenerateViews", models=models, image=IMAGE))
 
 
 def test_another_unet_takes_the_folders_place(run: Run, nodes: dict[str, Any], folder: Path, models: Any) -> None:
@@ -127,6 +132,9 @@ def test_grids_are_cut_in_their_order(run: Run) -> None:
     cut = run("Bundle3D_ViewsFromImages", images=flexgen, arrangement="flexgen")
     torch.testing.assert_close(cut[1], images)
     assert cut[0].items[0].rig == named_rig("lrm")
+    for count in (1, 4, 8):
+        grids = run("Bundle3D_ViewsFromImages", images=plain.expand(count, -1, -1, -1), rig="lrm")
+        torch.testing.assert_close(grids[1], images.repeat(count, 1, 1, 1))
     six = named_grid("zero123plus").join(views_of(6))[None]
     assert run("Bundle3D_ViewsFromImages", images=six, arrangement="zero123plus")[0].items[0].rig.name == "zero123plus"
     four = run("Bundle3D_ViewsFromImages", images=plain.expand(4, -1, -1, -1), arrangement="grids, row by row")
@@ -145,6 +153,38 @@ def test_masks_come_in_place_of_the_border_colour(run: Run) -> None:
     assert torch.equal(cut[2], masks)
 
 
+@pytest.mark.parametrize("arrangement", ["one view each", "flexgen"])
+def test_alpha_is_the_mask_unless_it_says_nothing(run: Run, arrangement: str) -> None:
+    images, alpha = torch.full((4, 16, 16, 3), 0.3), torch.zeros(4, 16, 16, 1)
+    alpha[:, 4:12, 4:12] = 1.0
+    alpha[:, 4, 4:12] = 0.5
+    join = named_grid("flexgen").join
+    transparent, opaque = torch.cat([images, alpha], -1), torch.cat([views_of(4), torch.ones_like(alpha)], -1)
+    if arrangement == "flexgen":
+        transparent, opaque = join(transparent)[None], join(opaque)[None]
+    call = {"arrangement": arrangement, "rig": "lrm"}
+    _, rgb, mask = run("Bundle3D_ViewsFromImages", images=transparent, **call).result
+    assert torch.equal(mask, alpha[..., 0])
+    torch.testing.assert_close(rgb, images * alpha + 1.0 - alpha)
+    plain = run("Bundle3D_ViewsFromImages", images=opaque[..., :3], **call)
+    assert torch.equal(run("Bundle3D_ViewsFromImages", images=opaque, **call)[2], plain[2])
+
+
+def test_an_orbit_starts_and_turns_as_it_is_told(run: Run) -> None:
+    call = {"images": views_of(4), "rig": "orbit", "orbit_views": 4}
+    rigs = [
+        run("Bundle3D_ViewsFromImages", **call, **turn)[0].items[0].rig
+        for turn in ({}, {"orbit_first": 90.0}, {"orbit_clockwise": True})
+    ]
+    found = [[camera.azimuth for camera in rig] for rig in rigs]
+    assert found == [[0, 90, 180, 270], [90, 180, 270, 0], [0, 270, 180, 90]]
+
+
+def test_orthographic_views_have_their_rig(run: Run) -> None:
+    six = run("Bundle3D_ViewsFromImages", images=views_of(6), rig="wonder3d")[0].items[0].rig
+    assert six == named_rig("wonder3d") and not six[0].is_perspective
+
+
 def test_images_that_fit_no_rig_are_refused(run: Run) -> None:
     for images, options, words in (
         (views_of(3), {"arrangement": "one view each"}, "4 images for each object"),
@@ -152,7 +192,8 @@ def test_images_that_fit_no_rig_are_refused(run: Run) -> None:
         (views_of(4)[:, :12], {}, "4 square RGB views"),
         (views_of(4), {"masks": torch.ones(3, 16, 16)}, "Expected 4 masks"),
         (views_of(1), {"masks": torch.ones(1, 8, 8)}, "masks of 16 x 16 pixels"),
-        (torch.ones(4, 16, 16, 3), {}, "view 1 shows nothing"),
+        (torch.cat([torch.ones(1, 16, 16, 3), views_of(3)]), {}, "view 1 shows nothing"),
+        (torch.ones(4, 16, 16, 3), {"arrangement": "one view each"}, "views 1, 2, 3 and 4 show nothing"),
     ):
         with pytest.raises(Bundle3DError, match=words):
             run("Bundle3D_ViewsFromImages", images=images, **options)

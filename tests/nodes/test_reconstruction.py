@@ -121,13 +121,15 @@ def test_a_reference_bundle_has_the_colours_of_the_views_over_the_normals_of_the
 
     mesh = core_mesh(box())
     plain = run("Bundle3D_RenderBundle", mesh=mesh, tile_size=64, normalise=False)
-    image, made = run("Bundle3D_ReferenceBundle", mesh=mesh, views=plain[1], tile_size=64).args
+    output = run("Bundle3D_ReferenceBundle", mesh=mesh, views=plain[1], tile_size=64)
+    image, made, report = output.args
+    assert report.count("outline overlap") == 4 and "well" not in report and output.ui == {"text": [report]}
     assert torch.equal(image[:, :64], plain[0][:, :64]) and image.shape == (1, 128, 256, 3)
     assert float((image - plain[0]).abs().mean()) < 0.01
     place = torch.diag(torch.tensor((2.0, 2.0, 2.0, 1.0), dtype=torch.float64))
     moved = ViewBatch(plain[1].items, (place,))
     half = core_mesh(box().with_(vertices=box().vertices * 2.0))
-    again, made = run("Bundle3D_ReferenceBundle", mesh=half, views=moved, tile_size=64).args
+    again, made, _ = run("Bundle3D_ReferenceBundle", mesh=half, views=moved, tile_size=64).args
     assert torch.allclose(again, image, atol=0.02) and torch.equal(made.transforms[0], place)
     alone = run("Bundle3D_ReferenceBundle", mesh=mesh, colors="mesh, unlit", tile_size=64, distance=4.5)[0]
     assert torch.allclose(alone, plain[0], atol=1e-5)
@@ -143,7 +145,8 @@ def test_a_photo_takes_the_place_of_the_front(run: Run) -> None:
     mask[:, 40:56, 20:60] = 1.0
     inputs = {"mesh": mesh, "views": views, "tile_size": 64}
     plain = run("Bundle3D_ReferenceBundle", **inputs)[0]
-    image = run("Bundle3D_ReferenceBundle", photo=photo, photo_mask=mask, **inputs)[0]
+    image, _, report = run("Bundle3D_ReferenceBundle", photo=photo, photo_mask=mask, **inputs).args
+    assert "Photo: outline overlap" in report and "another side" in report
     assert torch.equal(image[:, :, 64:], plain[:, :, 64:]) and torch.equal(image[:, 64:], plain[:, 64:])
     assert torch.allclose(image[0, 32, 32], torch.tensor((1.0, 0.0, 0.0)), atol=0.02)
     with pytest.raises(Bundle3DError, match="mask for each"):
@@ -154,3 +157,18 @@ def test_presets_are_plain_numbers(run: Run) -> None:
     values = run("Bundle3D_BundlePreset").args
     assert values[:7] == (0.95, 20, 3.5, 0.6, 0.0, 0.65, 0.5) and isinstance(values[1], int)
     assert run("Bundle3D_BundlePreset", preset="mesh to 3D, repository").args[3:6] == (0.1, 0.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("text to 3D, repository example", (4.2, 0, 50)),
+        ("text to 3D, repository app", (4.5, 10, 50)),
+        ("image to 3D, repository example", (4.15, 0, 50)),
+        ("image to 3D, repository app", (4.5, 0, 20)),
+        ("mesh to 3D, repository", (4.15, 0, 50)),
+    ],
+)
+def test_presets_have_the_values_of_isomer(run: Run, preset: str, expected: tuple[float, int, int]) -> None:
+    """specs/kiss3dgen.md 3.6."""
+    assert run("Bundle3D_BundlePreset", preset=preset).args[8:] == expected

@@ -11,6 +11,7 @@ import torch
 from bundle3d.pipelines.meshes.write import write_mesh
 from bundle3d.tests.nodes.test_meshes import box, core_mesh
 from bundle3d.tests.nodes.test_views import bundle
+from PIL import Image
 
 Run = Callable[..., Any]
 THREADS = 3
@@ -22,9 +23,10 @@ WORK = {
     "Bundle3D_InspectBundle": "inspect_bundle.inspect_bundle",
     "Bundle3D_JoinBundle": "join_bundle.join_bundle",
     "Bundle3D_LoadMesh": "load_mesh.read_mesh",
+    "Bundle3D_LoadPhoto": "load_photo.read_photo",
     "Bundle3D_MeshReport": "mesh_report.mesh_report",
     "Bundle3D_PreparePhoto": "prepare_photo.cut_out",
-    "Bundle3D_ReferenceBundle": "reference_bundle.reference_views",
+    "Bundle3D_ReferenceBundle": "reference_bundle.reference_bundle",
     "Bundle3D_RenderBundle": "render_bundle.render_views",
     "Bundle3D_SaveMesh": "save_mesh.write_mesh",
     "Bundle3D_SplitBundle": "split_bundle.split_bundle",
@@ -46,6 +48,7 @@ def threads() -> Iterator[int]:
 def inputs(run: Run, folders: Path) -> dict[str, Any]:
     """A small value for every socket of the nodes in ``WORK``."""
     write_mesh(box(), folders / "input" / "box.glb")
+    Image.new("RGB", (32, 32)).save(folders / "input" / "photo.png")
     image = bundle(4, 16)
     views = run("Bundle3D_SplitBundle", bundle=image)[0]
     return {
@@ -70,6 +73,8 @@ def test_work_on_the_cpu_keeps_to_one_thread_even_where_it_fails(
 
     monkeypatch.setattr(f"bundle3d.nodes.{WORK[node]}", work)
     taken = {socket.id for socket in nodes[node].GET_SCHEMA().inputs}
+    if node == "Bundle3D_LoadPhoto":
+        inputs["image"] = "photo.png"
     with pytest.raises(ZeroDivisionError):
         run(node, **{name: value for name, value in inputs.items() if name in taken})
     assert seen == [1]

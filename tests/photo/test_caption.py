@@ -96,3 +96,18 @@ def test_other_folders_are_refused_in_a_sentence(tmp_path: Path, folder: Path) -
         with pytest.raises(Bundle3DError, match=r"^Expected .*; use florence-community/.*\.$") as refusal:
             load_captioner(wrong)
         assert wrong.name in str(refusal.value)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_want_of_memory_is_not_taken_for_a_wrong_folder(
+    folder: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Florence2ForConditionalGeneration
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Florence2ForConditionalGeneration, "from_pretrained", fail)
+    with pytest.raises(type(error)) as raised:
+        load_captioner(folder)
+    assert raised.value is error

@@ -65,8 +65,9 @@ def test_an_empty_mask_is_refused(empty: torch.Tensor) -> None:
     with pytest.raises(Bundle3DError, match=SENTENCE) as refusal:
         cut_out(values(scene()), mask=empty)
     assert "it is empty" in str(refusal.value) and "invert" in str(refusal.value)
-    with pytest.raises(Bundle3DError, match=r"alpha channel.* it is empty"):
+    with pytest.raises(Bundle3DError, match=r"alpha channel.* it is empty") as refusal:
         cut_out(values(scene()), alpha=torch.zeros(40, 64))
+    assert "invert" not in str(refusal.value), "an alpha channel has no switch"
 
 
 @pytest.mark.parametrize("by", ["mask", "alpha"])

@@ -242,6 +242,18 @@ def test_what_is_no_image_is_refused(tmp_path: Path, data: bytes, words: str) ->
         read_photo(tmp_path / "none.png")
 
 
+def test_a_want_of_memory_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "photo.png"
+    Image.fromarray(scene()).save(file)
+
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(reading, "_photo", fail)
+    with pytest.raises(MemoryError):
+        read_photo(file)
+
+
 def test_avif_with_a_general_brand_is_not_taken_for_heic(tmp_path: Path) -> None:
     file = tmp_path / "photo.avif"
     file.write_bytes(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf")

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.views import bundle
 from bundle3d.pipelines.views.bundle import join_bundle, split_bundle
-from bundle3d.pipelines.views.masks import soften_mask, unmix_white
+from bundle3d.pipelines.views.masks import (
+    border_colors,
+    border_pixels,
+    flattened,
+    mask_box,
+    soften_mask,
+    unmix_white,
+    white_behind,
+)
 from bundle3d.pipelines.views.rig import named_rig
 from bundle3d.pipelines.views.view_set import ViewSet
 
@@ -75,3 +84,33 @@ def test_unmixing_inverts_mixing() -> None:
     colors, mask = torch.rand(2, 5, 5, 3, generator=generator), 0.2 + 0.8 * torch.rand(2, 5, 5, generator=generator)
     mixed = colors * mask[..., None] + 1.0 - mask[..., None]
     assert torch.allclose(unmix_white(mixed, mask), colors, atol=1e-5)
+
+
+def test_the_background_is_the_median_of_the_border() -> None:
+    images = torch.full((2, 9, 9, 3), 0.25)
+    images[1] = 0.75
+    images[:, 0, 3:6] = 0.0  # the object touches the border
+    assert border_colors(images).tolist() == [[0.25] * 3, [0.75] * 3]
+    assert border_pixels(images, 2).shape == (2, 72, 3)
+    images[:, 2:7, 2:7] = 0.5
+    assert not (border_pixels(images, 2) == 0.5).any() and bool((border_pixels(images, 3) == 0.5).any())
+
+
+def test_white_takes_the_place_of_background_and_of_transparency() -> None:
+    coverage = torch.tensor([[0.0, 0.25, 1.0]])
+    color, background = torch.tensor((0.8, 0.3, 0.1)), torch.tensor((0.2, 0.5, 0.0))
+    on_white = coverage[..., None] * color + 1.0 - coverage[..., None]
+    mixed = coverage[..., None] * color + (1.0 - coverage[..., None]) * background
+    mixed[0, 0] = 0.7  # what is behind the object is not even
+    torch.testing.assert_close(white_behind(mixed, coverage, background), on_white)
+    straight = torch.cat((color.expand(1, 3, 3), coverage[..., None]), dim=-1)
+    torch.testing.assert_close(flattened(straight), on_white)
+    assert flattened(mixed) is mixed
+
+
+def test_the_box_of_a_mask() -> None:
+    solid = torch.zeros(6, 8, dtype=torch.bool)
+    solid[2:5, 1] = solid[3, 1:7] = True
+    assert mask_box(solid) == (1, 2, 7, 5)
+    with pytest.raises(Bundle3DError, match="empty"):
+        mask_box(solid & False)

@@ -24,6 +24,23 @@ def test_named_rigs_look_at_the_origin(name: str) -> None:
         assert (clip[:2] / clip[3]).tolist() == pytest.approx((0.0, 0.0), abs=1e-6)
 
 
+def test_orthographic_views_go_to_the_objects_left_first() -> None:
+    """The second picture of each shows the side that is to the right in the first one."""
+    six, four = named_rig("wonder3d"), named_rig("unique3d")
+    assert [camera.azimuth for camera in six] == [0, 45, 90, 180, 270, 315]
+    assert [camera.azimuth for camera in four] == [0, 90, 180, 270]
+    for rig in (six, four):
+        assert not any(camera.is_perspective for camera in rig) and {camera.elevation for camera in rig} == {0.0}
+        front, second = rig[0], rig[1]
+        assert float(front.rotation()[0] @ second.eye()) > 0.0
+        assert float(rig.clip(torch.tensor([[0.0, 0.99, 0.0]]))[..., 1].abs().max()) < 1.0
+
+
+def test_an_orbit_starts_where_it_is_told_and_goes_either_way() -> None:
+    assert [camera.azimuth for camera in orbit(4, first=30.0)] == [30, 120, 210, 300]
+    assert [camera.azimuth for camera in orbit(4, first=-45.0, clockwise=True)] == [315, 225, 135, 45]
+
+
 def test_cube_corner_stays_inside_every_kiss3dgen_view() -> None:
     corners = torch.cartesian_prod(*(torch.tensor((-0.8, 0.8)),) * 3)
     clip = named_rig("kiss3dgen").clip(corners)
