@@ -75,20 +75,37 @@ class BundleModels:
 def check_models(models: BundleModels, networks: Sequence[ControlNet] = ()) -> None:
     """Raises Bundle3DError where components do not fit together, as those of different model families do not."""
     transformer = models.transformer.module.config
-    pairs = [
+    fits = [
         ("number of latent channels of the VAE", models.vae.module.config.latent_channels, models.latent_channels),
         ("width of CLIP", models.text_encoder.module.config.hidden_size, transformer.pooled_projection_dim),
         ("width of T5", models.text_encoder_2.module.config.d_model, transformer.joint_attention_dim),
     ]
     for network in networks:
         config = network.holder.module.config
-        pairs.append(("width of the ControlNet", _width(config), _width(transformer)))
-    for name, got, expected in pairs:
-        if got != expected:
-            raise Bundle3DError(
-                f"Expected the {name} to be {expected}, as the transformer needs it, but it is {got}; load "
-                "components of one model family."
-            )
+        fits += [
+            ("width of the ControlNet", _width(config), _width(transformer)),
+            ("number of channels of the ControlNet", config.in_channels, transformer.in_channels),
+            ("width of the ControlNet's text", config.joint_attention_dim, transformer.joint_attention_dim),
+        ]
+    if models.redux is not None:
+        config = models.redux.embedder.module.config
+        fits.append(("width of Redux's words", config.txt_in_features, transformer.joint_attention_dim))
+        _require_same(
+            "width of the image encoder",
+            models.redux.image_encoder.module.config.hidden_size,
+            config.redux_dim,
+            "Redux",
+        )
+    for what, got, expected in fits:
+        _require_same(what, got, expected, "the transformer")
+
+
+def _require_same(what: str, got: int, expected: int, by: str) -> None:
+    if got != expected:
+        raise Bundle3DError(
+            f"Expected the {what} to be {expected}, as {by} needs it, but it is {got}; load components of one model "
+            "family."
+        )
 
 
 def _width(config: Any) -> int:

@@ -12,6 +12,7 @@ from bundle3d.pipelines.diffusion.models import BundleModels, ControlNet
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.progress import Preview
 from bundle3d.tests.support.tiny_flux import tiny_control_network, tiny_models, tiny_pipeline, tiny_transformer
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 
 HEIGHT, WIDTH = 32, 64
 IMAGE = torch.rand(HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(7))
@@ -225,6 +226,31 @@ def test_components_that_do_not_fit_together_are_refused(changes: dict, message:
     models = replace(shallow_models(), transformer=Resident(tiny_transformer(**changes)))
     with pytest.raises(Bundle3DError, match=message):
         draw_bundle(models, REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"txt_in_features": 48}, "Redux's words to be 32, .* it is 48"),
+        ({"redux_dim": 20}, "encoder to be 20, as Redux"),
+    ],
+)
+def test_a_redux_of_another_family_is_refused(changes: dict, message: str) -> None:
+    models = shallow_models(redux=True)
+    assert models.redux is not None
+    embedder = Resident(ReduxImageEncoder(**{"redux_dim": 16, "txt_in_features": 32, **changes}))
+    with pytest.raises(Bundle3DError, match=message):
+        draw_bundle(replace(models, redux=replace(models.redux, embedder=embedder)), REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"in_channels": 64}, "channels of the ControlNet to be 16"), ({"joint_attention_dim": 64}, "text to be 32")],
+)
+def test_a_controlnet_of_another_family_is_refused(changes: dict, message: str) -> None:
+    controls = (Control(IMAGE, tiny_control_network(**changes)),)
+    with pytest.raises(Bundle3DError, match=message):
+        draw_bundle(shallow_models(), replace(REQUEST, controls=controls))
 
 
 def test_a_model_without_guidance_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
