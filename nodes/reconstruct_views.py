@@ -47,8 +47,9 @@ class Bundle3D_ReconstructViews(io.ComfyNode):
                 ReconstructionModels.Input("model", tooltip="The model, from Load Reconstruction Model."),
                 Views.Input(
                     "views",
-                    tooltip="The views with their cameras: four from Generate Views or a bundle, or six. Only their "
-                    "colours are read. A batch gives a batch of meshes.",
+                    tooltip="The views with their cameras: four from Generate Views or a bundle, or six. The model "
+                    "reads their colours; their outlines tell what is background, and the size. A batch gives a batch "
+                    "of meshes.",
                 ),
                 io.Int.Input(
                     "resolution",
@@ -56,8 +57,8 @@ class Bundle3D_ReconstructViews(io.ComfyNode):
                     min=0,
                     max=512,
                     step=8,
-                    tooltip="Cubes per side of the grid in which the surface is found; 0 takes the model's own, 128 "
-                    "for PRM and InstantMesh. Memory and time of this step grow with its cube.",
+                    tooltip="Cubes per side of the grid in which the surface is found, at least 8; 0 takes the model's "
+                    "own, 128 for PRM and InstantMesh. Memory and time of this step grow with its cube.",
                 ),
                 io.Combo.Input(
                     "texture",
@@ -79,8 +80,8 @@ class Bundle3D_ReconstructViews(io.ComfyNode):
                 io.Boolean.Input(
                     "material",
                     default=LrmOptions.material,
-                    tooltip="Also bake the metallic and roughness that PRM predicts into the texture. InstantMesh "
-                    "knows none.",
+                    tooltip="Also bake the metallic and roughness that PRM predicts into the texture, so it needs one. "
+                    "InstantMesh knows none.",
                     advanced=True,
                 ),
                 io.Boolean.Input(
@@ -93,7 +94,11 @@ class Bundle3D_ReconstructViews(io.ComfyNode):
             ],
             outputs=[
                 *mesh_outputs(),
-                io.String.Output("report", display_name="report", tooltip="How well the mesh fits the views."),
+                io.String.Output(
+                    "report",
+                    display_name="report",
+                    tooltip="How well the mesh fits the views, and what to know about it.",
+                ),
             ],
         )
 
