@@ -1,11 +1,14 @@
 """The full-size reconstruction model on this machine: strict loading, one forward pass, mesh and texture.
 
     python benchmarks/lrm.py [--dtype float32|bfloat16] [--resolution 128] [--texture 1024]
+        [--device cuda [--budgets 24 16 12]]
 
 A synthetic checkpoint of the published size, in the form of PRM's training checkpoint, is written to a temporary folder
 (1.5 GB). What the model computes is compared with the numbers that the reference modules gave for the same weights
 (specs/kiss3dgen.md section 12.2). Those weights put no surface into the grid, so mesh and texture are
 those of smooth random planes, with the distances shifted until a fifth of the field is inside.
+
+With ``--budgets``, in GiB, all of it is done once with each of them as the most that torch may take of the GPU.
 """
 
 from __future__ import annotations
@@ -53,12 +56,18 @@ def write_checkpoint(path: Path) -> None:
 
 
 @contextmanager
-def timed(rows: list[dict[str, Any]], what: str) -> Iterator[dict[str, Any]]:
-    """Adds a row with the seconds and the peak of resident memory of the block."""
+def timed(rows: list[dict[str, Any]], what: str, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Adds a row with the seconds and the peaks of resident memory, and of the GPU's, of the block."""
     row: dict[str, Any] = {"what": what}
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
     wall, processor = time.perf_counter(), time.process_time()
     with measure.track_peak() as memory:
         yield row
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            row["device_peak_mb"] = torch.cuda.max_memory_reserved(device) >> 20
     row |= {
         "seconds": round(time.perf_counter() - wall, 2),
         "cpu_seconds": round(time.process_time() - processor, 2),  # what counts where other programs run beside it
@@ -80,7 +89,7 @@ def ends(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def compare(model: LargeReconstructionModel, tokens: torch.Tensor, planes: torch.Tensor) -> dict[str, float]:
-    field, points = TriplaneField(model.decoder, planes[0]), wave_points()
+    field, points = TriplaneField(model.decoder, planes[0]), wave_points().to(planes)
     sdf = field.sdf(points)
     found = {
         "encoder": ends(tokens),
@@ -99,44 +108,64 @@ def smooth_planes(model: LargeReconstructionModel, like: torch.Tensor) -> torch.
     The model's distances are shifted for it.
     """
     noise = torch.randn(*like.shape[:2], COARSE, COARSE, generator=torch.Generator().manual_seed(0))
-    smooth = functional.interpolate(noise, size=like.shape[-2:], mode="bicubic")
+    smooth = functional.interpolate(noise, size=like.shape[-2:], mode="bicubic").to(like)
     smooth = smooth * (like.std() / smooth.std())
-    distances = TriplaneField(model.decoder, smooth).sdf_grid(torch.linspace(-0.9, 0.9, 65))
+    distances = TriplaneField(model.decoder, smooth).sdf_grid(torch.linspace(-0.9, 0.9, 65).to(like))
     model.decoder.net_sdf[-1].bias.sub_(distances.flatten().quantile(INSIDE))
     return smooth
 
 
 @torch.no_grad()
+def stages(
+    path: Path, chosen: argparse.Namespace, device: torch.device
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """A row for each stage of the model in the file ``path``, and the differences from the golden numbers."""
+    rows: list[dict[str, Any]] = []
+    with timed(rows, "load", device) as row:
+        model = load_lrm(path, getattr(torch, chosen.dtype)).to(device)
+        row |= {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    images, cameras = wave_images(model.config.image_size), camera_vectors(named_rig("lrm"))[None]
+    tokens: list[torch.Tensor] = []
+    model.encoder.register_forward_hook(lambda module, inputs, output: tokens.append(output.float()))
+    with timed(rows, "planes", device) as row:
+        planes = model.planes(images.to(device), cameras.to(device))
+        row |= {"views": images.shape[1], "size": images.shape[-1]}
+    differences = compare(model, tokens[0], planes)
+    print(differences, flush=True)
+    planes = smooth_planes(model, planes[0])
+    with timed(rows, "mesh", device) as row:
+        mesh = extract_mesh(model, planes, chosen.resolution)
+        row |= {"resolution": chosen.resolution, "faces": len(mesh.faces)}
+    with timed(rows, "texture", device) as row:
+        texture_from_field(model, planes, mesh, chosen.texture)
+        row |= {"resolution": chosen.texture}
+    return rows, differences
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--resolution", type=int, default=128)
     parser.add_argument("--texture", type=int, default=1024)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--budgets", type=float, nargs="+", help="GiB of the GPU, one after the other")
     chosen = parser.parse_args()
+    device = torch.device(chosen.device)
+    if chosen.budgets and device.type != "cuda":
+        parser.error("--budgets needs --device cuda")
     rows: list[dict[str, Any]] = []
+    differences: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "final_ckpt.ckpt"
         write_checkpoint(path)
-        with timed(rows, "load") as row:
-            model = load_lrm(path, getattr(torch, chosen.dtype))
-            row |= {"parameters": sum(parameter.numel() for parameter in model.parameters())}
-        images, cameras = wave_images(model.config.image_size), camera_vectors(named_rig("lrm"))[None]
-        tokens: list[torch.Tensor] = []
-        model.encoder.register_forward_hook(lambda module, inputs, output: tokens.append(output.float()))
-        with timed(rows, "planes") as row:
-            planes = model.planes(images, cameras)
-            row |= {"views": images.shape[1], "size": images.shape[-1]}
-        differences = compare(model, tokens[0], planes)
-        print(differences, flush=True)
-        planes = smooth_planes(model, planes[0])
-        with timed(rows, "mesh") as row:
-            mesh = extract_mesh(model, planes, chosen.resolution)
-            row |= {"resolution": chosen.resolution, "faces": len(mesh.faces)}
-        with timed(rows, "texture") as row:
-            texture_from_field(model, planes, mesh, chosen.texture)
-            row |= {"resolution": chosen.texture}
-        del model  # before its file goes
-    print(measure.write("lrm", rows, dtype=chosen.dtype, relative_difference_from_reference=differences))
+        for budget in chosen.budgets or [None]:
+            if budget is not None:
+                share = budget * (1 << 30) / torch.cuda.get_device_properties(device).total_memory
+                torch.cuda.set_per_process_memory_fraction(min(share, 1.0), device)
+            found, differences = stages(path, chosen, device)
+            rows += found if budget is None else [{"budget_gib": budget} | row for row in found]
+    name = "lrm" if device.type == "cpu" else f"lrm-{device.type}"
+    print(measure.write(name, rows, dtype=chosen.dtype, relative_difference_from_reference=differences))
 
 
 if __name__ == "__main__":
