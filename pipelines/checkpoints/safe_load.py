@@ -39,6 +39,11 @@ PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SAFETENSORS = (".safetensors", ".sft")
 # What torch's restricted unpickler says of names other than those of tensors.
 SIGNS_OF_CODE = ("GLOBAL", "Can only create new object", "Can only build", "Trying to call reduce")
+# What it raises where bytes were changed or lost.
+DAMAGE = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, struct.error,
+    TypeError, ValueError,
+)  # fmt: skip
 HEADER_BYTES = 100_000_000  # the format's own limit
 
 
@@ -163,7 +168,7 @@ def _safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
         text = file.read(length)
     try:
         entries = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, "its header is not JSON") from error
     if not isinstance(entries, dict):
         raise _damaged(path, "its header is not a table")
@@ -174,7 +179,7 @@ def _tensor_info(path: Path, name: str, entry: Any) -> TensorInfo:
     try:
         kind, shape = str(entry["dtype"]), tuple(int(length) for length in entry["shape"])
         begin, end = (int(offset) for offset in entry["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise _damaged(path, f"its header does not describe the tensor '{name}'") from error
     if kind not in DTYPES:
         raise Bundle3DError(
@@ -199,7 +204,7 @@ def _unpickle(path: Path, device: str) -> dict[str, torch.Tensor]:
             f"Expected only tensors in '{path.name}', but it asks to run code when it is read, which is refused; "
             "get the model as safetensors."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except DAMAGE as error:
         raise _damaged(path, "it is not a whole torch file") from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -141,6 +142,33 @@ def test_code_is_refused_and_not_run(tmp_path: Path, how: str, legacy: bool) -> 
     assert not trace.exists()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", ["safetensors", "pickled", "pickled before torch 1.6"])
+def test_changed_bytes_are_refused_or_harmless(tmp_path: Path, kind: str) -> None:
+    """Whatever stands in a file, reading it ends with tensors or with a sentence."""
+    path = tmp_path / ("model.safetensors" if kind == "safetensors" else "model.pt")
+    if kind == "safetensors":
+        save_file(tensors(), str(path))
+    else:
+        torch.save(
+            {"a": torch.ones(3, 2), "b": torch.arange(4)}, path, _use_new_zipfile_serialization=kind == "pickled"
+        )
+    whole = path.read_bytes()
+    noise = random.Random(0)
+    refused = 0
+    for _ in range(150):
+        changed = bytearray(whole)
+        for _ in range(noise.choice((1, 2, 8))):
+            changed[noise.randrange(min(len(changed), 700))] = noise.randrange(256)
+        path.write_bytes(changed)
+        for read in (read_state_dict, read_header):
+            try:
+                read(path)
+            except Bundle3DError:
+                refused += 1
+    assert refused > 50
+
+
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     def made(name: str, data: bytes) -> Path:
         (tmp_path / name).write_bytes(data)
@@ -173,6 +201,7 @@ def test_pickles_without_named_tensors(tmp_path: Path, content: object) -> None:
         {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
         {"dtype": "F32", "shape": [1]},
         {"dtype": "F32", "shape": ["a"], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [float("inf")], "data_offsets": [0, 4]},
         {"dtype": "F32", "shape": [1], "data_offsets": 4},
         {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]},
         {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]},
@@ -190,6 +219,7 @@ def test_other_odd_headers(tmp_path: Path) -> None:
     assert "damaged" in refusal(write_header(path, b"[1, 2]"))
     assert "damaged" in refusal(write_header(path, b"{ not JSON"))
     assert "damaged" in refusal(write_header(path, b"\xff\xfe{}"))
+    assert "damaged" in refusal(write_header(path, b"[" * 200_000))
     path.write_bytes(struct.pack("<Q", 1 << 62) + b"{}")
     assert "damaged" in refusal(path)
     entry = {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}

@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Bundle3DError(
             f"Expected JSON in '{path.parent.name}/{path.name}', but it is damaged; copy or download it again."
         ) from error

@@ -75,9 +75,10 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
         load_transformer(folder / "vae")
     config = folder / "vae" / "config.json"
     text = config.read_text(encoding="utf-8")
-    config.write_text(text[:-20], encoding="utf-8")
-    with pytest.raises(Bundle3DError, match=r"'vae/config.json', but it is damaged"):
-        load_folder(folder)
+    for damaged in (text[:-20], "[" * 200_000):
+        config.write_text(damaged, encoding="utf-8")
+        with pytest.raises(Bundle3DError, match=r"'vae/config.json', but it is damaged"):
+            load_folder(folder)
     config.write_text(text, encoding="utf-8")
     weights = next((folder / "text_encoder").glob("*.safetensors"))
     weights.unlink()
