@@ -11,8 +11,16 @@ import torch
 from bundle3d.pipelines.lrm.load import load_lrm
 from bundle3d.pipelines.runner.command import main
 from bundle3d.pipelines.training import demo_lrm
-from bundle3d.pipelines.training.dataset import procedural_object, read_dataset
-from bundle3d.pipelines.training.demo_lrm import CONFIG, as_if_drawn, field_loss, new_lrm, train_lrm
+from bundle3d.pipelines.training.dataset import read_dataset
+from bundle3d.pipelines.training.demo_lrm import (
+    CONFIG,
+    as_if_drawn,
+    field_loss,
+    new_lrm,
+    train_lrm,
+    write_field_samples,
+)
+from bundle3d.tests.rendering import scenes
 
 BUNDLES, OBJECTS, STEPS = 2, 2, 2
 
@@ -41,14 +49,17 @@ def test_another_run_in_the_same_folder_is_refused(run: tuple[Path, Path], capsy
     assert "choose another folder" in capsys.readouterr().err
 
 
-def test_field_samples_lie_in_the_frame_of_the_model(run: tuple[Path, Path]) -> None:
-    rows = np.load(run[0] / "fields" / "dataset-00000.npy").astype(np.float32)
-    mesh = procedural_object(0).mesh()
-    inside = rows[rows[:, 3] < 0.0]
-    # The model's +Z is our +Y.
-    assert inside[:, 2].max() <= float(mesh.vertices[:, 1].max()) + 1e-3
-    assert inside[:, 2].min() >= float(mesh.vertices[:, 1].min()) - 1e-3
-    assert inside[:, 0].max() <= float(mesh.vertices[:, 2].max()) + 1e-3
+def test_field_samples_lie_in_the_frame_of_the_model(tmp_path: Path) -> None:
+    """The model's +Z is our +Y, its front +X our +Z, and its +Y our +X, the object's own left."""
+    low, high = torch.tensor((-0.1, -0.8, 0.2)), torch.tensor((0.3, 0.6, 0.9))
+    mesh = scenes.box(*((high - low) / 2).tolist())
+    mesh = mesh.with_(vertices=mesh.vertices + (low + high) / 2, colors=torch.full((len(mesh.vertices), 3), 0.5))
+    write_field_samples(tmp_path / "field.npy", lambda: mesh, np.random.default_rng(0))
+    rows = np.load(tmp_path / "field.npy").astype(np.float32)
+    inside = rows[rows[:, 3] < 0.0, :3]
+    order = [2, 0, 1]
+    np.testing.assert_allclose(inside.min(0), low[order], atol=0.02)
+    np.testing.assert_allclose(inside.max(0), high[order], atol=0.02)
 
 
 def test_training_learns(run: tuple[Path, Path], tmp_path: Path) -> None:
