@@ -22,16 +22,16 @@ SCALE_NOTES = (".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
 def without_memory(build: Callable[[], Module], path: Path, what: str) -> Module:
     """The network that ``build`` makes, with shapes and no numbers.
 
-    Raises Bundle3DError, naming the file, where the sizes that ``build`` reads from it make no network.
+    Raises Bundle3DError, naming the file, where the sizes that ``build`` reads from it or its settings make no network.
     """
     try:
         with torch.device("meta"):
             return build()
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # the libraries that check settings and build networks raise of every kind
+        reason = (str(error).splitlines() or [""])[0].rstrip(":") or type(error).__name__
         raise Bundle3DError(
-            f"Expected the sizes of {what} in '{path.name}', but they do not fit together; choose the published "
-            "file, or the folder "
-            "with its config.json."
+            f"Expected the sizes of {what} in '{path.name}', but they do not fit together ({reason}); choose the "
+            "published file, or the folder with its config.json."
         ) from error
 
 

@@ -1,10 +1,12 @@
-"""Files with tensors of odd shapes, or without some, either load or are refused in a sentence; nothing else happens."""
+"""Files with tensors of odd shapes or without some, and odd settings, load or are refused in a sentence, no more."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,3 +80,31 @@ def test_loads_or_refuses(tmp_path: Path, kind: str) -> None:
             refused += 1
             assert "odd.safetensors" in str(error) and "\n" not in str(error)
     assert refused > VARIANTS // 2
+
+
+FOLDERS: dict[str, tuple[Callable[[], Any], Callable[[Path], object]]] = {
+    "transformer": (tiny_transformer, load_transformer),
+    "VAE": (vae, load_vae),
+    "CLIP": (clip, load_clip),
+    "T5": (tiny_t5, load_t5),
+    "ControlNet": (tiny_controlnet, load_controlnet),
+    "SigLIP": (siglip, load_image_encoder),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_settings_without_sense_are_refused(tmp_path: Path, kind: str) -> None:
+    make, load = FOLDERS[kind]
+    make().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    choice = random.Random(0)
+    refused = 0
+    for name in settings:
+        file.write_text(json.dumps(settings | {name: choice.choice((None, "x", -1, [], [None]))}), encoding="utf-8")
+        try:
+            load(tmp_path)
+        except Bundle3DError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > len(settings) // 4
