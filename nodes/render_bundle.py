@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.normalise import normalise as normalise_mesh
+from ..pipelines.meshes.normalise import require_normalised
 from ..pipelines.progress import Progress
 from ..pipelines.rendering.render_views import render_views
 from ..pipelines.views.bundle import join_bundle
@@ -22,7 +22,6 @@ from .compute import as_output, compute_device
 from .rigs import chosen_rig, rig_inputs
 from .sockets import ViewBatch, Views, mesh_input
 
-LIMIT = 1.25  # a mesh that reaches farther leaves the pictures of the usual rigs
 SHADINGS = ("unlit", "shaded", "matte", "clay")
 
 
@@ -127,11 +126,7 @@ def _placed(mesh: Mesh, size: float | None, turn: float) -> Mesh:
     mesh = _turned(mesh, turn)
     if size is not None:
         mesh = normalise_mesh(mesh, size)
-    low, high = mesh.bounds
-    if float(torch.maximum(low.abs(), high.abs()).max()) > LIMIT:
-        raise Bundle3DError(
-            f"Expected a mesh within -1 to 1, but it spans {_span(low)} to {_span(high)}; switch normalise on."
-        )
+    require_normalised(mesh, "switch normalise on")
     return mesh
 
 
@@ -147,10 +142,6 @@ def _turned(mesh: Mesh, turn: float) -> Mesh:
     if mesh.tangents is not None:
         turned["tangents"] = torch.cat((mesh.tangents[:, :3] @ rotation, mesh.tangents[:, 3:]), dim=1)
     return mesh.with_(transform=mesh.transform @ back, **turned)
-
-
-def _span(corner: torch.Tensor) -> str:
-    return "(" + ", ".join(f"{float(value):.3g}" for value in corner) + ")"
 
 
 NODES = [Bundle3D_RenderBundle]

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
+from ..meshes.normalise import require_normalised
 from ..metrics.image import silhouette_iou
 from ..progress import Progress, Stage, silent
 from ..rendering.fit_scale import WIDE_RANGE, fit_scale
@@ -68,7 +69,8 @@ def reference_bundle(
     bundle's distance. A ``photo`` (H, W, 3) of the front with its mask (H, W) takes the place of the front's colours,
     as in the paper, in the size and place of the mesh there.
 
-    Raises Bundle3DError where colours are wanted of views that are not there, and for unknown colours.
+    Raises Bundle3DError where colours are wanted of views that are not there, for unknown colours, and where neither
+    views nor a distance fit a mesh that reaches far beyond -1 to 1.
     """
     if options.colors not in COLORS:
         raise Bundle3DError(f"Expected colours from one of {', '.join(COLORS)}, but got {options.colors!r}.")
@@ -109,6 +111,8 @@ def _cameras(
     """The cameras of the bundle, and the views with theirs where the mesh is as large as in the bundle."""
     bundle = named_rig(BUNDLE_RIG)
     if seen is None:
+        if options.distance is None:
+            require_normalised(mesh, "connect the views that it was made of, or set a distance")
         return bundle.at_distance(options.distance or bundle[0].distance), None
     own = options.colors == COLORS[0]  # the views' colours lie right under the views' cameras alone
     rig = seen.rig

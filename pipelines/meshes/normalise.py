@@ -7,6 +7,8 @@ import torch
 from ..errors import Bundle3DError
 from .mesh import Mesh
 
+FARTHEST = 1.25  # from the origin along an axis: what reaches farther leaves the pictures of the usual rigs
+
 
 def normalise(mesh: Mesh, extent: float = 2.0) -> Mesh:
     """The mesh with its bounding-box centre at the origin and its longest side ``extent``.
@@ -24,3 +26,14 @@ def normalise(mesh: Mesh, extent: float = 2.0) -> Mesh:
     back[:3, 3] = centre
     vertices = ((mesh.vertices.double() - centre.to(mesh.vertices.device)) * scale).float()
     return mesh.with_(vertices=vertices, transform=mesh.transform @ back)
+
+
+def require_normalised(mesh: Mesh, advice: str) -> None:
+    """Raises Bundle3DError, with ``advice`` on what to do, where ``mesh`` reaches far beyond -1 to 1."""
+    low, high = mesh.bounds
+    if float(torch.maximum(low.abs(), high.abs()).max()) > FARTHEST:
+        raise Bundle3DError(f"Expected a mesh within -1 to 1, but it spans {_point(low)} to {_point(high)}; {advice}.")
+
+
+def _point(corner: torch.Tensor) -> str:
+    return "(" + ", ".join(f"{float(value):.3g}" for value in corner) + ")"

@@ -100,5 +100,9 @@ def test_a_poor_fit_is_told() -> None:
 def test_what_is_missing_is_said() -> None:
     with pytest.raises(Bundle3DError, match="connect them"):
         reference_views(box(0.5, 0.5, 0.5), None)
+    with pytest.raises(Bundle3DError, match=r"within -1 to 1, but it spans \(-70, -50, -30\)"):
+        reference_views(box(70.0, 50.0, 30.0), None, UNLIT)
+    large = reference_views(box(70.0, 50.0, 30.0), None, replace(UNLIT, distance=450.0))
+    assert large.rig[0].distance == 450.0 and float(large.mask.mean()) > 0.05
     with pytest.raises(Bundle3DError, match="one of views"):
         reference_views(box(0.5, 0.5, 0.5), None, ReferenceOptions("photo"))

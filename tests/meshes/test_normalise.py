@@ -4,7 +4,7 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.pipelines.meshes.normalise import normalise
+from bundle3d.pipelines.meshes.normalise import normalise, require_normalised
 from bundle3d.pipelines.meshes.world import in_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,3 +54,10 @@ def test_refuses_a_point() -> None:
         normalise(Mesh(torch.ones(3, 3), torch.tensor([[0, 1, 2]])))
     with pytest.raises(Bundle3DError, match="empty"):
         normalise(Mesh(torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64)))
+
+
+def test_what_reaches_far_out_is_refused_with_the_callers_advice() -> None:
+    mesh = box((2.0, 1.0, 1.0))  # full sides
+    require_normalised(mesh, "switch it on")
+    with pytest.raises(Bundle3DError, match=r"spans \(-2, -1, -1\) to \(2, 1, 1\); switch it on\."):
+        require_normalised(mesh.with_(vertices=mesh.vertices * 2.0), "switch it on")

@@ -101,7 +101,7 @@ def test_another_unet_takes_the_folders_place(run: Run, nodes: dict[str, Any], f
     (folder / "diffusion_models").mkdir()
     torch.save(tiny_unet(seed=99).state_dict(), folder / "diffusion_models" / "flexgen.ckpt")
     base, unet = nodes["Bundle3D_LoadMultiviewModels"].GET_SCHEMA().inputs
-    assert base.options == ["Bundle3D demo", "tiny", "zero"] and unet.options == ["from base", "flexgen.ckpt"]
+    assert base.options == ["Bundle3D demo", "zero"] and unet.options == ["from base", "flexgen.ckpt"]
     other = run("Bundle3D_LoadMultiviewModels", base="zero", unet="flexgen.ckpt")[0]
     call = {"image": IMAGE, "steps": 2}
     first, second = (run("Bundle3D_GenerateViews", models=each, **call)[2] for each in (models, other))
