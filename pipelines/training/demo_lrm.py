@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from ..lrm.triplane import sample_planes
 from ..meshes.mesh import Mesh
 from ..progress import Progress, silent
 from ..views.rig import named_rig
+from .aligned_attention import align_attention
 from .dataset import CaptionedBundle, procedural_object, read_dataset, write_dataset
 from .demo_family import keep_record, unwatched
 from .demo_models import TILE
@@ -47,9 +49,10 @@ CONFIG = LrmConfig(
     grid_resolution=64,
     camera_distance=4.5,
 )
-OPTIONS = LoopOptions(steps=6000, learning_rate=1e-3, average=0.999, save_every=250)
+OPTIONS = LoopOptions(steps=3000, learning_rate=1e-3, average=0.998, save_every=250)
 BATCH = 12
 POINTS_KEPT, POINTS_USED = 2048, 768
+HIDDEN = re.compile(r"layers?\.\d+\.(?!adaLN)")  # weights of the layers that tokens pass through
 REACH = 0.25  # further away from the surface distances are not told apart
 COLORED = 0.06  # so near to the surface colours are learned
 COLOR_WEIGHT, MATERIAL_WEIGHT = 0.5, 0.05
@@ -90,6 +93,7 @@ def train_demo_lrm(
         sampled(index + 1, len(fields))
     torch.manual_seed(seed)
     model = new_lrm()
+    align_attention(model, named_rig(RIG).at_distance(model.config.camera_distance))
     loop = replace(OPTIONS, steps=options.steps)
     train_lrm(model, pictures, fields, work / "lrm", loop, seed, watch("reconstruction step"))
     save_lrm(model, target / MODEL)
@@ -150,7 +154,7 @@ def train_lrm(
             planes = model.planes(images, cameras.expand(BATCH, -1, -1))
         return field_loss(model, planes.float(), rows)
 
-    train_to_average(model, loss, folder, options, seed, progress)
+    train_to_average(model, loss, folder, options, seed, progress, is_hidden=HIDDEN.search)
 
 
 def field_loss(model: LargeReconstructionModel, planes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

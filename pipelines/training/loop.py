@@ -13,6 +13,7 @@ import torch
 
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
+from .optimizer import Optimizer
 from .whole_file import whole_file
 
 STATE = "state.pt"
@@ -66,29 +67,25 @@ def train(
     seed: int = 0,
     progress: Progress = silent,
     after_step: Callable[[int], None] | None = None,
+    is_hidden: Callable[[str], bool] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Minimises ``loss(step, generator)`` over the trainable weights of ``module``; returns their running average.
 
     Every step has a generator of its own, made from ``seed`` and the step, so that a run that broke off goes on as if
     it had not. ``folder`` gets the state and the log. ``after_step(step)`` is called after every step, for validation.
+    Matrices whose names ``is_hidden`` takes are trained by Muon, all else by AdamW.
     Raises Bundle3DError where the loss is no longer finite or the state belongs to another model.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(
-        weights, options.learning_rate, (0.9, 0.99), weight_decay=options.weight_decay, fused=True
-    )
+    optimizer = Optimizer(module, options.weight_decay, is_hidden)
     average = WeightAverage(module, options.average)
     first = _resume(folder / STATE, module, optimizer, average)
     began, total, count = time.perf_counter(), 0.0, 0
     for step in range(first, options.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = options.rate(step)
         value = loss(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
-        optimizer.zero_grad(set_to_none=True)
         value.backward()
-        torch.nn.utils.clip_grad_norm_(weights, options.clip)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(optimizer.weights, options.clip)
+        optimizer.step(options.rate(step))
         average.update(module, step)
         total, count = total + float(value.detach()), count + 1
         done = step + 1
@@ -119,10 +116,11 @@ def train_to_average(
     options: LoopOptions,
     seed: int = 0,
     progress: Progress = silent,
+    is_hidden: Callable[[str], bool] | None = None,
 ) -> None:
     """As ``train``, and leaves ``module`` with the running average of its weights, ready to compute."""
     module.train()
-    _put(module, train(module, loss, folder, options, seed, progress))
+    _put(module, train(module, loss, folder, options, seed, progress, is_hidden=is_hidden))
     module.eval()
 
 
@@ -139,16 +137,14 @@ def _log(path: Path, **entry: float) -> None:
         file.write(json.dumps({name: round(value, 8) for name, value in entry.items()}) + "\n")
 
 
-def _save(
-    path: Path, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage
-) -> None:
+def _save(path: Path, step: int, module: torch.nn.Module, optimizer: Optimizer, average: WeightAverage) -> None:
     trained = {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
     state = {"step": step, "weights": trained, "optimizer": optimizer.state_dict(), "average": average.weights}
     with whole_file(path) as unfinished:
         torch.save(state, unfinished)
 
 
-def _resume(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> int:
+def _resume(path: Path, module: torch.nn.Module, optimizer: Optimizer, average: WeightAverage) -> int:
     """Loads what an earlier call left at ``path``; returns the number of steps that are done."""
     if not path.is_file():
         return 0
