@@ -41,6 +41,14 @@ async function loadImage(address) {
   return image;
 }
 
+// Shows results, listed by the ids of their nodes.
+function showAll(outputs) {
+  for (const [id, output] of Object.entries(outputs)) {
+    const node = output?.[OUTPUT] && findNode(id);
+    if (node?.comfyClass === NODE) node.bundle3dShow(output);
+  }
+}
+
 function paint(node) {
   const file = node.widgets.find(({ name }) => name === "mask_file");
   const saved = new Map(); // uploads, by the value that names their file
@@ -117,6 +125,7 @@ function paint(node) {
   node.onConfigure = function (...values) {
     onConfigure?.apply(this, values);
     load();
+    showAll(app.nodeOutputs ?? {}); // they are still there where the graph's own undo has made the node anew
   };
   node.bundle3dShow = show;
 }
@@ -128,11 +137,5 @@ app.registerExtension({
     if (node.comfyClass === NODE) paint(node);
   },
 
-  // Results that come back with a reopened workflow; they are listed by the id of their node.
-  onNodeOutputsUpdated(outputs) {
-    for (const [id, output] of Object.entries(outputs)) {
-      const node = output?.[OUTPUT] && findNode(id);
-      if (node?.comfyClass === NODE) node.bundle3dShow(output);
-    }
-  },
+  onNodeOutputsUpdated: showAll, // results that come back with a reopened workflow
 });

@@ -2,6 +2,7 @@
 
 const DEPTH = 100; // strokes that can be undone
 const COLOR = "#ff2f6d";
+const EXACT = { willReadFrequently: true }; // drawn by the CPU, so that a stroke drawn anew has the very same pixels
 
 function draw(context, { points, size, erase }, from = 0) {
   context.globalCompositeOperation = erase ? "destination-out" : "source-over";
@@ -23,8 +24,8 @@ export class Painting {
   constructor(canvas, newName) {
     this.canvas = canvas;
     this.newName = newName;
-    this.context = canvas.getContext("2d");
-    this.base = document.createElement("canvas").getContext("2d"); // what came before the first step
+    this.context = canvas.getContext("2d", EXACT);
+    this.base = document.createElement("canvas").getContext("2d", EXACT); // what came before the first step
     this.start(1, 1);
   }
 
