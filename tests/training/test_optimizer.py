@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
@@ -38,11 +40,11 @@ def test_it_learns_and_goes_on_as_if_it_had_not_stopped(hidden: object) -> None:
     module = network()
     optimizer = Optimizer(module, 0.01, hidden)  # type: ignore[arg-type]
     losses = [step(module, optimizer, 1e-2) for _ in range(40)]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.2 * losses[0]
     other = network()
     other.load_state_dict(module.state_dict())
     resumed = Optimizer(other, 0.01, hidden)  # type: ignore[arg-type]
-    resumed.load_state_dict(optimizer.state_dict())
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     assert [step(module, optimizer, 1e-2) for _ in range(3)] == [step(other, resumed, 1e-2) for _ in range(3)]
 
 
