@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
@@ -90,12 +89,13 @@ def load_language_model(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokeni
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-        model, loaded = AutoModelForCausalLM.from_pretrained(
+        opened: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype="auto", use_safetensors=True, output_loading_info=True, **local
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # transformers and what it reads files with raise of every kind
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise _not_opened(folder, lines[0]) from error
+    model, loaded = opened
     # transformers fills these with random numbers and only warns.
     if loaded["missing_keys"]:
         raise _not_opened(folder, f"its weights lack {min(loaded['missing_keys'])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import string
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def test_a_folder_without_a_model_is_refused_in_a_sentence(tmp_path: Path) -> No
         load_language_model(tmp_path)
 
 
-@pytest.mark.parametrize("damage", ["cut short", "a tensor less", "of another size"])
+@pytest.mark.parametrize("damage", ["cut short", "a tensor less", "of another size", "odd settings"])
 def test_weights_that_are_not_whole_are_refused(tmp_path: Path, model: Qwen2ForCausalLM, damage: str) -> None:
     model.save_pretrained(tmp_path)
     letter_tokenizer().save_pretrained(tmp_path)
@@ -98,6 +99,9 @@ def test_weights_that_are_not_whole_are_refused(tmp_path: Path, model: Qwen2ForC
     elif damage == "a tensor less":
         del state["model.norm.weight"]
         save_file(state, file, {"format": "pt"})
+    elif damage == "odd settings":
+        settings = tmp_path / "config.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text("utf-8")) | {"hidden_size": "x"}), "utf-8")
     else:
         save_file({name: tensor[..., :-1].contiguous() for name, tensor in state.items()}, file, {"format": "pt"})
     with pytest.raises(Bundle3DError, match=rf"{tmp_path.name}, but it could not be opened \(.+\); download"):
