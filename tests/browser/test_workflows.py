@@ -29,10 +29,10 @@ def test_api_twins_are_what_the_frontend_makes_of_the_workflows(comfy_page: Page
 def test_workflows_explain_themselves() -> None:
     for file in WORKFLOWS.glob("*.json"):
         nodes = json.loads(file.read_text("utf-8"))["nodes"]
-        (note,) = [node for node in nodes if node["type"] == "MarkdownNote"]
+        notes = [node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote"]
         assert [node["type"] for node in nodes if not node.get("title")] == [], file.name
         titles = [node["title"] for node in nodes]
-        assert len(set(titles)) == len(titles) and "Save mesh" in titles
-        steps = [line.split("**")[1] for line in note["widgets_values"][0].splitlines() if "**" in line]
+        assert len(set(titles)) == len(titles) and "Read me" in titles and {"Save mesh", "Save bundle"} & set(titles)
+        steps = [line.split("**")[1] for line in "\n".join(notes).splitlines() if "**" in line]
         assert {step for step in steps if "here" not in step} <= set(titles), file.name
         assert file.with_suffix(".jpg").read_bytes()[:2] == b"\xff\xd8"

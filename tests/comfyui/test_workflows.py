@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from bundle3d.pipelines.checkpoints.demo_folder import DEMO_FOLDER, DEMO_RECONSTRUCTION_MODEL, MULTIVIEW_DEMO_FOLDER
 from bundle3d.pipelines.meshes.read import read_mesh
 from bundle3d.pipelines.runner.convert import to_api
 from bundle3d.pipelines.runner.graph import with_titles
 from bundle3d.pipelines.runner.server import ComfyServer
+from bundle3d.pipelines.views.bundle import split_bundle
 from bundle3d.tests.support.gltf import GltfValidate
 from bundle3d.tests.support.server import RunGraph
 from PIL import Image
@@ -29,17 +31,41 @@ SMALL = {
     "Bake texture.target_faces": 5000,
     "Turntable.size": 128,
 }
-SETTINGS = {
+SMALL_VIEWS = {"Prepare photo.size": 256, "Generate views.steps": 12, "Reference bundle.tile_size": 128}
+SETTINGS: dict[str, dict[str, Any]] = {
     "Bundle image to mesh": {**SMALL, "Turntable.frames": 3},
     "Mesh to bundle and back": {**SMALL, "Render bundle.tile_size": 128},
     "Text to 3D": {**SMALL, "Turntable.frames": 3},
     "Text to 3D (core FLUX nodes)": {**SMALL, "Turntable.frames": 3},
+    "Image to 3D": {**SMALL, **SMALL_VIEWS, "Project photo.resolution": "512", "Turntable.frames": 3},
+    "Multi-view images to 3D": {
+        "Reconstruct views.texture": "512",
+        "Reconstruct views.target_faces": 5000,
+        "Turntable.size": 128,
+        "Turntable.frames": 3,
+    },
+    "Photo to bundle": SMALL_VIEWS,
+}
+WITHOUT_MESH = {"Photo to bundle"}
+DEMO, VIEWS, RECONSTRUCTION = (
+    DEMO_FOLDER / "model_index.json",
+    MULTIVIEW_DEMO_FOLDER / "model_index.json",
+    DEMO_RECONSTRUCTION_MODEL,
+)
+WEIGHTS = {
+    "Text to 3D": [DEMO],
+    "Text to 3D (core FLUX nodes)": [DEMO],
+    "Image to 3D": [DEMO, VIEWS, RECONSTRUCTION],
+    "Multi-view images to 3D": [RECONSTRUCTION],
+    "Photo to bundle": [DEMO, VIEWS, RECONSTRUCTION],
 }
 
-needs_demo = pytest.mark.skipif(
-    not (ROOT / "pipelines" / "checkpoints" / "demo" / "model_index.json").is_file(),
-    reason="the demo family is not there; bundle3d train demo makes it",
-)
+
+def with_weights(name: str) -> Any:
+    """A test's parameter, skipped where the demo models of the workflow are not there."""
+    missing = [path.parent.name for path in WEIGHTS.get(name, ()) if not path.is_file()]
+    reason = f"the models {', '.join(missing)} are not there; bundle3d train makes them"
+    return pytest.param(name, marks=pytest.mark.skipif(bool(missing), reason=reason))
 
 
 def object_info(server: ComfyServer) -> dict[str, Any]:
@@ -56,9 +82,7 @@ def test_every_workflow_is_run_here() -> None:
     assert names == sorted(SETTINGS) == sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=needs_demo) if "Text" in name else name for name in SETTINGS]
-)
+@pytest.mark.parametrize("name", [with_weights(name) for name in SETTINGS if name not in WITHOUT_MESH])
 def test_a_workflow_gives_a_valid_textured_mesh_and_a_picture(
     name: str, run_graph: RunGraph, gltf_validate: GltfValidate
 ) -> None:
@@ -74,6 +98,18 @@ def test_a_workflow_gives_a_valid_textured_mesh_and_a_picture(
         with Image.open(path) as image:
             darkest, lightest = image.convert("L").getextrema()
             assert lightest - darkest > 50, f"{path.name} is empty"
+
+
+@pytest.mark.parametrize("name", [with_weights(name) for name in WITHOUT_MESH])
+def test_a_photo_gives_a_bundle_with_an_object_in_every_view(name: str, run_graph: RunGraph) -> None:
+    done = run_graph(WORKFLOWS / f"{name}.json", SETTINGS[name])
+    [saved] = [path for path in done.files(".png") if path.parent == done.folder]
+    with Image.open(saved) as image:
+        views = split_bundle(torch.from_numpy(np.asarray(image.convert("RGB")).copy()).float() / 255.0)
+    covered = views.mask.mean((1, 2))
+    assert len(covered) == 4 and 0.05 < covered.min() <= covered.max() < 0.8
+    facing = (views.normal[0, ..., 2] > 0.0)[views.mask[0] > 0.5].float().mean()
+    assert facing > 0.8, "what the front shows is turned to the front"
 
 
 @pytest.mark.parametrize("name", SETTINGS)
