@@ -111,9 +111,8 @@ def mask_file(page: Page) -> str:
 
 
 def wait_until_saved(page: Page) -> None:
-    page.evaluate(
-        f"async () => {{ await {PAINTER}.widgets.find(({{ name }}) => name === 'mask_file').serializeValue(); }}"
-    )
+    widget = f"{PAINTER}.widgets.find(({{ name }}) => name === 'mask_file')"
+    page.evaluate(f"async () => {{ await {widget}.serializeValue(); }}")
 
 
 def press(page: Page, name: str) -> None:
@@ -241,7 +240,7 @@ def test_touch_and_pen_paint_and_the_end_of_the_pen_erases(page: Page) -> None:
     touched = painted(page)
     assert touched[round(0.3 * touched.shape[0]), round(0.24 * touched.shape[1])] == 255
     draw("pen", 5)
-    assert painted(page).sum() < 0.02 * touched.sum()
+    assert painted(page).sum() < 0.1 * touched.sum()  # what is half covered is half erased
 
 
 def test_a_reopened_workflow_shows_its_painting_and_goes_on_from_there(page: Page, comfyui: ComfyServer) -> None:

@@ -104,7 +104,7 @@ export class Painter {
     this.tiles.style.backgroundSize = grid.map((count) => `${100 / count}% `).join("");
     this.outline.disabled = grid.every((count) => count === 1);
     this.showTiles(!this.outline.disabled);
-    if (!this.painting.name && !this.painting.steps.length) this.painting.start(width, height);
+    if (!this.painting.name && !this.fits) this.painting.start(width, height);
     if (!this.sized) this.setSize(Math.log2(Math.min(width / grid[0], height / grid[1]) / 8));
     this.update();
   }
@@ -118,13 +118,15 @@ export class Painter {
 
   // Whether the painting is for a picture of another size than the one that is shown.
   get misfit() {
-    const { width, height, name } = this.painting;
-    return Boolean(this.size && name && (width !== this.size[0] || height !== this.size[1]));
+    return Boolean(this.size && this.painting.name && !this.fits);
+  }
+
+  get fits() {
+    return this.painting.width === this.size[0] && this.painting.height === this.size[1];
   }
 
   clearAll() {
-    const { width, height } = this.painting;
-    if (this.size && (width !== this.size[0] || height !== this.size[1])) this.painting.start(...this.size);
+    if (this.size && !this.fits) this.painting.start(...this.size);
     else this.painting.clear();
     this.say("");
     this.finish();
