@@ -119,18 +119,14 @@ def asset(
     if options.route == "lrm":
         return mesh
     rig = bundle_order(views).rig
-    bundle = kept.picture("reference", lambda: join_bundle(_reference(mesh, views, photo, options.tile)))
+    reference = kept.picture("reference", lambda: join_bundle(_reference(mesh, views, photo, options.tile)))
+    bundle, initial = reference, mesh
     if options.route == "full":
-        reference, bundle = bundle, kept.picture("bundle", lambda: _drawn_bundle(family, prompt, reference, options))
-        mesh = kept.mesh("lrm_of_bundle", lambda: _reconstructed(family, split_bundle(bundle, rig), 0))
+        bundle = kept.picture("bundle", lambda: _drawn_bundle(family, prompt, reference, options))
+        initial = kept.mesh("lrm_of_bundle", lambda: _reconstructed(family, split_bundle(bundle, rig), 0))
     shown = split_bundle(bundle, rig)
-    surface = kept.mesh("isomer", lambda: _refined(shown, mesh, options))
+    surface = kept.mesh("isomer", lambda: _refined(shown, initial, options))
     return kept.mesh("asset", lambda: _textured(surface, shown, photo, options.texture))
-
-
-def asset_file(route: str) -> str:
-    """The name of the GLB that a route ends with."""
-    return "lrm.glb" if route == "lrm" else "asset.glb"
 
 
 def _reconstructed(family: Family, views: ViewSet, texture: int) -> Mesh:
