@@ -18,12 +18,16 @@ from ..pipelines.views.camera import Camera
 from ..pipelines.views.view_set import ViewSet
 from . import interop
 from .bake_texture import RESOLUTIONS
-from .batch import map_batch, paired
+from .batch import halved, lowered, map_batch, paired
 from .compute import as_output, compute_device
-from .frames import in_frame
+from .frames import placed
 from .sockets import ViewBatch, Views, mesh_input, mesh_outputs
 
 FITTED, DONE = 30, 100  # steps of the progress
+TILT = 20.0  # degrees that the elevation may differ from the given one
+LEAST_SIZE = 256  # texels that the texture's side is not halved below
+GOOD = 0.9  # overlap of the outlines from which the pixels lie about where they belong
+POOR = "; that is little: the mesh has another shape than the photo, or azimuth or elevation are not the photo's"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,15 @@ class _Job:
     photo: torch.Tensor
     mask: torch.Tensor
     camera: Camera
+
+
+@dataclass(frozen=True)
+class _Direction:
+    """Where the photo was taken from, in degrees; a field of view of 0 is that of the views."""
+
+    azimuth: float
+    elevation: float
+    fov: float
 
 
 class Bundle3D_ProjectPhoto(io.ComfyNode):
@@ -103,6 +116,24 @@ class Bundle3D_ProjectPhoto(io.ComfyNode):
                     "takes more of it toward the outline.",
                     advanced=True,
                 ),
+                io.Boolean.Input(
+                    "fit_elevation",
+                    default=True,
+                    optional=True,
+                    tooltip=f"With fit_camera: let the elevation differ by up to {TILT:.0f} degrees from the one above "
+                    "where the outlines then agree better.",
+                ),
+                io.Float.Input(
+                    "fov",
+                    default=0.0,
+                    min=0.0,
+                    max=120.0,
+                    step=0.5,
+                    optional=True,
+                    tooltip="Vertical field of view of the picture, in degrees; cropping makes it smaller. More for "
+                    "photos taken from near. 0: that of the views, without views 30.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 *mesh_outputs(),
@@ -125,6 +156,8 @@ class Bundle3D_ProjectPhoto(io.ComfyNode):
         reach: float,
         grazing: float,
         views: ViewBatch | None = None,
+        fit_elevation: bool = True,
+        fov: float = 0.0,
     ) -> io.NodeOutput:
         if len(mask) != len(image) or mask.shape[1:] != image.shape[1:3]:
             raise Bundle3DError(
@@ -140,22 +173,25 @@ class Bundle3D_ProjectPhoto(io.ComfyNode):
             paired(interop.accept(mesh), frames, "meshes and views"), pictures, "meshes and photos"
         ):
             assert picture is not None
-            jobs.append(_job(item, frame, picture, azimuth, elevation))
+            jobs.append(_job(item, frame, picture, _Direction(azimuth, elevation, fov)))
 
         def paint(job: _Job, size: int, progress: Progress) -> tuple[Mesh, str]:
             surface, text = job.mesh.to(device), "the camera is that of the views"
             camera = job.camera
             if fit_camera:
-                camera, overlap = find_camera(
-                    surface, job.mask.to(device), camera, progress=Stage(progress, 0, FITTED, DONE)
+                fitting = Stage(progress, 0, FITTED, DONE)
+                tilt = TILT if fit_elevation else 0.0
+                camera, overlap = find_camera(surface, job.mask.to(device), camera, progress=fitting, tilt=tilt)
+                text = (
+                    f"camera at distance {camera.distance:.3f}, elevation {camera.elevation:.1f} degrees, outline "
+                    f"overlap {overlap:.4f}"
                 )
-                text = f"camera at distance {camera.distance:.3f}, outline overlap {overlap:.4f}"
+                text += POOR if overlap < GOOD else ""
             stage = Stage(progress, FITTED, DONE, DONE)
             painted = project_photo(surface, job.photo, job.mask, camera, size, options, stage)
-            return painted.to("cpu"), text
+            return painted.to("cpu"), "\n".join([text, *lowered("resolution", int(resolution), size)])
 
-        sizes = [int(resolution), int(resolution) // 2]
-        results = map_batch(jobs, paint, sizes, "lower resolution")
+        results = map_batch(jobs, paint, halved(int(resolution), LEAST_SIZE), "lower resolution")
         text = "\n".join(f"Photo {number}: {note}" for number, (_, note) in enumerate(results, 1))
         painted = [item for item, _ in results]
         textures = [item.materials[0].base_color_texture for item in painted]
@@ -168,16 +204,15 @@ def _job(
     mesh: Mesh,
     frame: tuple[ViewSet, torch.Tensor] | None,
     picture: tuple[torch.Tensor, torch.Tensor],
-    azimuth: float,
-    elevation: float,
+    direction: _Direction,
 ) -> _Job:
     """The mesh in the frame of its views, and the camera that is asked for there."""
-    camera = Camera(azimuth, elevation, fov=30.0)
-    if frame is not None:
-        views, transform = frame
-        mesh = in_frame(mesh, transform)
-        camera = replace(views.rig[0], azimuth=azimuth, elevation=elevation)
-    return _Job(mesh, *picture, camera)
+    views, transform = frame or (None, None)
+    camera = Camera(0.0, fov=30.0) if views is None else views.rig[0]
+    camera = replace(camera, azimuth=direction.azimuth, elevation=direction.elevation)
+    if direction.fov:
+        camera = replace(camera, fov=direction.fov, half_height=None)
+    return _Job(placed(mesh, transform), *picture, camera)
 
 
 NODES = [Bundle3D_ProjectPhoto]

@@ -32,6 +32,6 @@ def paintable(mesh: Mesh, resolution: int, progress: Progress = silent, backend:
     outside = bool(((uv < -OUTSIDE) | (uv > 1.0 + OUTSIDE)).any())
     if outside or uv_overlap(uv, mesh.faces, resolution, backend).share > SHARED:
         alone = mesh.with_(face_material=torch.zeros(len(mesh.faces), dtype=torch.int64, device=mesh.faces.device))
-        mesh = rebake(alone, needed_slots(mesh.materials), resolution)
+        mesh = rebake(alone, needed_slots(mesh.materials), resolution, progress=progress)
     progress(1, 1)
     return mesh, resolution

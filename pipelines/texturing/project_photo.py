@@ -22,7 +22,6 @@ from ..rendering.texture import sample_texture
 from ..rendering.view_projection import ProjectionOptions, ViewProjection
 from ..views.camera import Camera
 from ..views.rig import Rig
-from .facing import facing
 from .paintable import paintable
 from .seam_levels import seam_levels
 from .texel_map import rasterise_uv
@@ -71,16 +70,15 @@ def project_photo(
     surface, size = paintable(mesh, resolution, Stage(progress, 0, PREPARED, DONE), backend)
     fine = densify(surface, EDGE)
     joined, ids = joined_at_seams(fine)
-    normals = facing(joined)
     rim = options.rim * max(1.0, max(mask.shape) / RIM_SIZE)
     settings = ProjectionOptions(power=1.0, rim=rim, least_cosine=options.doubtful / 2.0)
     device = mesh.vertices.device
     project = ViewProjection(photo.to(device)[None], mask.to(device)[None], Rig((camera,)), surface, settings, backend)
     look = _Look(project, options)
     progress(PREPARED, DONE)
-    known = _differences(fine, joined, ids, normals, look)
+    known = _differences(fine, joined, ids, look)
     offset = seam_levels(joined, *known, options.reach, Stage(progress, PREPARED, LEVELLED, DONE))[ids]
-    image, covered = _painted(fine, normals, offset, look, size, backend, Stage(progress, LEVELLED, DONE, DONE))
+    image, covered = _painted(fine, offset, look, size, backend, Stage(progress, LEVELLED, DONE, DONE))
     painted = replace(
         surface.materials[0] if surface.materials else Material(roughness_factor=0.9),
         base_color_texture=pad_texture(image, covered).cpu(),
@@ -105,16 +103,14 @@ class _Look:
         return seen.mean(), share * (2.0 - share)
 
 
-def _differences(
-    fine: Mesh, joined: Mesh, ids: torch.Tensor, normals: torch.Tensor, look: _Look
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _differences(fine: Mesh, joined: Mesh, ids: torch.Tensor, look: _Look) -> tuple[torch.Tensor, torch.Tensor]:
     """What the photo differs by (N, 3) from the colours of ``fine`` at the vertices of ``joined``, and how far it is
     taken there (N,).
 
     Faces are looked at, not vertices: what bounds the photo at a sharp edge is the side that the camera sees.
     """
     corners, place = fine.faces.reshape(-1), ids[fine.faces.reshape(-1)]
-    seen, weight = look(fine.vertices[corners], normals.reshape(-1, 3))
+    seen, weight = look(fine.vertices[corners], fine.face_normals().repeat_interleave(3, dim=0))
     assert fine.uv is not None
     differs = seen - _tinted(fine, fine.uv, fine.colors)[corners, :3]
     total = weight.new_zeros(len(joined.vertices)).index_add(0, place, weight)
@@ -124,13 +120,13 @@ def _differences(
 
 
 def _painted(
-    fine: Mesh, normals: torch.Tensor, offset: torch.Tensor, look: _Look, size: int, backend: str, progress: Progress
+    fine: Mesh, offset: torch.Tensor, look: _Look, size: int, backend: str, progress: Progress
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The texture (S, S, 3 or 4) uint8, and which of its texels (S, S) show the surface."""
     texels = rasterise_uv(fine, size, backend=backend)
     faces, weights = texels.face[texels.mask].long(), texels.barycentric[texels.mask]
     parts = list(zip(faces.split(TEXELS), weights.split(TEXELS)))
-    colors = []
+    normals, colors = fine.face_normals(), []
     for done, (face, weight) in enumerate(parts):
         progress(done, len(parts))
         corners = fine.faces[face]
@@ -140,7 +136,7 @@ def _painted(
 
         assert fine.uv is not None
         color = _tinted(fine, at(fine.uv), None if fine.colors is None else at(fine.colors))
-        seen, share = look(at(fine.vertices), _mixed(normals[face], weight))
+        seen, share = look(at(fine.vertices), normals[face])
         rest = (color[:, :3] + at(offset)).clamp(0.0, 1.0)
         color[:, :3] = torch.lerp(rest, seen, share[:, None])
         colors.append((color.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8))

@@ -10,22 +10,26 @@ from torch.nn import functional
 from ..meshes.mesh import Mesh
 from ..meshes.padding import pad_texture
 from ..meshes.tangents import tangent_frame, vertex_tangents, with_tangents
+from ..progress import Progress, Stage, silent
 from ..rendering.texture import sample_texture
 from .material_images import merged_material, slot_image
 from .texel_map import TexelMap, rasterise_uv
 from .unwrap import unwrap
 
+UNWRAPPED, DONE = 50, 100  # steps of the progress
 
-def rebake(mesh: Mesh, slots: Sequence[str], resolution: int, padding: int = 4) -> Mesh:
+
+def rebake(mesh: Mesh, slots: Sequence[str], resolution: int, padding: int = 4, progress: Progress = silent) -> Mesh:
     """Unwrap a mesh anew and bake the given slots of its materials into ``resolution`` x ``resolution`` texels.
 
     Textures finer than the new texels are averaged first. Normal maps are turned from the old tangent frames into the
-    new ones, which come with the result as ``normals`` and ``tangents``. ``face_material`` must be there.
+    new ones, which come with the result as ``normals`` and ``tangents``. ``face_material`` must be there. ``progress``
+    may cancel it.
     """
     assert mesh.face_material is not None
     normals = mesh.normals if mesh.normals is not None else mesh.vertex_normals()
     old = mesh.with_(normals=normals)
-    flat, _ = unwrap(old.with_(uv=None), resolution, padding)
+    flat, _ = unwrap(old.with_(uv=None), resolution, padding, progress=Stage(progress, 0, UNWRAPPED, DONE))
     bumpy = "normal_texture" in slots
     if bumpy:
         flat = with_tangents(flat)
@@ -34,13 +38,15 @@ def rebake(mesh: Mesh, slots: Sequence[str], resolution: int, padding: int = 4) 
     material = mesh.face_material[face]
     uv = None if mesh.uv is None else texels.interpolate(mesh.uv, mesh.faces)
     images = {}
-    for slot in slots:
+    for done, slot in enumerate(slots):
+        Stage(progress, UNWRAPPED, DONE, DONE)(done, len(slots))
         values = _look_up(mesh, slot, material, uv, resolution, flat, face)
         if slot == "normal_texture":
             values = _turned_normals(old, flat, texels, values)
         image = torch.zeros((resolution, resolution, values.shape[1]), dtype=torch.uint8, device=values.device)
         image[texels.mask] = (values * 255.0).round().clamp(0, 255).to(torch.uint8)
         images[slot] = pad_texture(image, texels.mask).cpu()
+    progress(DONE, DONE)
     return flat.with_(materials=(merged_material(mesh.materials, images),), face_material=None)
 
 

@@ -13,9 +13,9 @@ from ..rendering.rasterise import rasterise, visible_faces
 
 @dataclass(frozen=True)
 class TexelMap:
-    """The surface point of each texel of a square texture.
+    """The surface point of each texel of a texture.
 
-    ``face`` (R, R) int32, -1 where no chart lies; ``barycentric`` (R, R, 3) float32, zero where empty.
+    ``face`` (H, W) int32, -1 where no chart lies; ``barycentric`` (H, W, 3) float32, zero where empty.
     Row 0 is v = 0, texel centres are at +0.5.
     """
 
@@ -24,7 +24,7 @@ class TexelMap:
 
     @property
     def mask(self) -> torch.Tensor:
-        """(R, R) bool, true where a texel shows the surface."""
+        """(H, W) bool, true where a texel shows the surface."""
         return self.face >= 0
 
     def interpolate(self, values: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
@@ -44,8 +44,8 @@ def uv_to_clip(uv: torch.Tensor, depth: torch.Tensor | float = 0.0) -> torch.Ten
     return torch.stack((u * 2 - 1, 1 - v * 2, torch.zeros_like(u) + depth, torch.ones_like(u)), dim=-1)
 
 
-def rasterise_uv(mesh: Mesh, resolution: int, border: int = 1, backend: str = "auto") -> TexelMap:
-    """Draw the mesh into its own texture of ``resolution`` x ``resolution`` texels.
+def rasterise_uv(mesh: Mesh, resolution: int | tuple[int, int], border: int = 1, backend: str = "auto") -> TexelMap:
+    """Draw the mesh into its own texture of ``resolution`` x ``resolution`` texels, or of a height and a width.
 
     A texel belongs to the face that its centre lies in. Faces too small to own a centre take the empty texel under
     their centroid, then charts grow by ``border`` rings of empty texels, which show the nearest point of the
@@ -55,9 +55,10 @@ def rasterise_uv(mesh: Mesh, resolution: int, border: int = 1, backend: str = "a
     Raises Bundle3DError for a mesh without uv or a resolution that cannot be drawn.
     """
     uv = uv_of(mesh).to(torch.float32)
-    fragments = rasterise(uv_to_clip(uv)[None], mesh.faces, resolution, resolution, backend=backend)
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
+    fragments = rasterise(uv_to_clip(uv)[None], mesh.faces, height, width, backend=backend)
     face, barycentric = fragments.face[0], fragments.barycentric[0]
-    corners = uv.index_select(0, mesh.faces.reshape(-1)).reshape(-1, 3, 2) * resolution
+    corners = uv.index_select(0, mesh.faces.reshape(-1)).reshape(-1, 3, 2) * uv.new_tensor((width, height))
     _add_missed_faces(face, barycentric, corners)
     for _ in range(border):
         _grow(face, barycentric, corners)
@@ -66,17 +67,17 @@ def rasterise_uv(mesh: Mesh, resolution: int, border: int = 1, backend: str = "a
 
 def _add_missed_faces(face: torch.Tensor, barycentric: torch.Tensor, corners: torch.Tensor) -> None:
     """Give faces without a texel the one under their centroid if it is empty; writes into the first two."""
-    size = face.shape[0]
+    height, width = face.shape
     drawn = torch.zeros(corners.shape[0], dtype=torch.bool, device=face.device)
     drawn[face[face >= 0].long()] = True
     missed = torch.nonzero(~drawn)[:, 0]
     texel = corners.index_select(0, missed).mean(1).floor()
-    inside = ((texel >= 0) & (texel < size)).all(1)
+    inside = ((texel >= 0) & (texel < texel.new_tensor((width, height)))).all(1)
     missed, texel = missed[inside], texel[inside].long()
-    target = texel[:, 1] * size + texel[:, 0]
+    target = texel[:, 1] * width + texel[:, 0]
     empty = face.reshape(-1).index_select(0, target) < 0
     missed, target = missed[empty], target[empty]
-    winner = torch.full((size * size,), corners.shape[0], dtype=torch.int64, device=face.device)
+    winner = torch.full((height * width,), corners.shape[0], dtype=torch.int64, device=face.device)
     winner = winner.scatter_reduce(0, target, missed, reduce="amin")
     chosen = torch.unique(target)
     face.view(-1)[chosen] = winner.index_select(0, chosen).to(face.dtype)
@@ -138,17 +139,20 @@ class UvOverlap:
         return self.overlapped / self.covered if self.covered else 0.0
 
 
-def uv_overlap(uv: torch.Tensor, faces: torch.Tensor, resolution: int, backend: str = "auto") -> UvOverlap:
+def uv_overlap(
+    uv: torch.Tensor, faces: torch.Tensor, resolution: int | tuple[int, int], backend: str = "auto"
+) -> UvOverlap:
     """Find faces that share texels, by drawing uv (N, 2) in the unit square twice: lowest and highest face on top.
 
     Faces that meet in an edge share no texel, for a centre on an edge belongs to one side only.
     """
     count = faces.shape[0]
+    height, width = (resolution, resolution) if isinstance(resolution, int) else resolution
     corners = uv.to(torch.float32).index_select(0, faces.reshape(-1))
     order = torch.linspace(-0.9, 0.9, count, device=uv.device).repeat_interleave(3) if count else corners[:, 0]
     single = torch.arange(count * 3, device=uv.device).reshape(count, 3)
     low, high = (
-        visible_faces(uv_to_clip(corners, depth)[None], single, resolution, resolution, backend=backend)[0]
+        visible_faces(uv_to_clip(corners, depth)[None], single, height, width, backend=backend)[0]
         for depth in (order, -order)
     )
     shared = low != high

@@ -63,6 +63,58 @@ def test_the_place_of_the_views_is_kept(run: Run, photo: tuple[Any, torch.Tensor
     assert float((there[2] - here[2]).abs().mean()) < 0.01
 
 
+def test_meshes_of_any_scale_are_painted(run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor]) -> None:
+    mesh, image, mask = photo
+    (small,) = accept(mesh)
+    inputs = {"image": image, "mask": mask, "resolution": "512"}
+    here = run("Bundle3D_ProjectPhoto", mesh=core_mesh(small.with_(vertices=small.vertices * 2.0)), **inputs)
+    away = core_mesh(small.with_(vertices=small.vertices * 0.01 + 7.0))
+    there = run("Bundle3D_ProjectPhoto", mesh=away, **inputs)
+    assert float((there[2] - here[2]).abs().mean()) < 0.01
+    (item,) = accept(there[0])
+    world = item.vertices.double() @ item.transform[:3, :3].T + item.transform[:3, 3]
+    assert float(world.min()) == pytest.approx(float((small.vertices * 0.01 + 7.0).min()), abs=1e-4)
+    far = core_mesh(small.with_(vertices=small.vertices * 20.0))
+    views = run("Bundle3D_RenderBundle", mesh=mesh, tile_size=64, normalise=False)[1]
+    with pytest.raises(Bundle3DError, match="views that it was made of"):
+        run("Bundle3D_ProjectPhoto", mesh=far, views=views, **inputs)
+
+
+def test_a_photo_of_another_lens_from_higher_up(run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor]) -> None:
+    mesh, _, _ = photo
+    options = {"tile_size": SIZE, "normalise": False, "rig": "orbit", "orbit_views": 4, "shading": "normal"}
+    options |= {"shading": "clay", "orbit_elevation": 18.0, "orbit_distance": 2.6, "orbit_fov": 55.0}
+    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=mesh, **options).args
+    image, mask = bundle[:, :SIZE, :SIZE] * torch.tensor((1.0, 0.6, 0.4)), views.items[0].mask[:1]
+    inputs = {"mesh": mesh, "image": image, "mask": mask, "resolution": "512", "fov": 55.0}
+    overlaps = []
+    for tilts in (True, False):
+        output = run("Bundle3D_ProjectPhoto", fit_elevation=tilts, **inputs)
+        overlaps.append(float(output[3].split("overlap ")[1][:6]))
+    assert overlaps[0] > 0.99 > overlaps[1]
+
+
+def test_the_setting_that_was_used_and_a_poor_fit_are_reported(
+    run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundle3d.nodes import project_photo as node
+
+    mesh, image, mask = photo
+    work, sizes = node.project_photo, []
+
+    def once(surface: Any, photo: Any, mask: Any, camera: Any, size: int, *rest: Any) -> Any:
+        sizes.append(size)
+        if size == 512:
+            raise MemoryError
+        return work(surface, photo, mask, camera, size, *rest)
+
+    monkeypatch.setattr(node, "project_photo", once)
+    half = mask.clone()
+    half[:, : SIZE // 2, : SIZE // 2] = half[:, SIZE // 2 :, SIZE // 2 :] = 0.0
+    report = run("Bundle3D_ProjectPhoto", mesh=mesh, image=image, mask=half, resolution="512")[3]
+    assert sizes == [512, 256] and "made with 256" in report and "another shape" in report
+
+
 def test_refusals_and_cancelling(run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor]) -> None:
     from comfy import model_management
 

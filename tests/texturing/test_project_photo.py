@@ -80,6 +80,54 @@ def test_a_render_from_the_camera_shows_the_photo(ball: Mesh, painted: Mesh) -> 
     assert psnr(again, photo) > 34.0
 
 
+@pytest.mark.parametrize(("azimuth", "elevation"), [(90.0, 20.0), (-140.0, -10.0)])
+def test_a_photo_from_elsewhere_lands_there(ball: Mesh, azimuth: float, elevation: float) -> None:
+    camera = replace(FRONT, azimuth=azimuth, elevation=elevation)
+    photo, mask = photo_of(textured(ball), camera)
+    result = project_photo(textured(ball, wrong=True), photo, mask, camera, 512)
+    assert psnr(photo_of(result, camera)[0], photo, mask > 0.99) > 34.0
+    opposite = replace(camera, azimuth=azimuth + 180.0, elevation=-elevation)
+    there = [photo_of(mesh, opposite) for mesh in (result, textured(ball, wrong=True))]
+    assert psnr(there[0][0], there[1][0], centre(there[0][1])) > 34.0, "the far side keeps its colours"
+
+
+def centre(mask: torch.Tensor) -> torch.Tensor:
+    """Pixels (H, W) well inside ``mask`` (H, W)."""
+    return -torch.nn.functional.max_pool2d(-mask[None, None], 81, 1, 40)[0, 0] > 0.99
+
+
+def test_detail_beside_the_seam_leaves_no_dark_band() -> None:
+    """Stripes that the photo shows elsewhere than the texture: the colours beyond it shift by their mean, by none."""
+    ball = unwrap(sphere(0.8, 5), 512)[0]
+    photo, mask = photo_of(striped(ball, 0.0))
+    before = striped(ball, 0.08)
+    result = project_photo(before, photo, mask, FRONT, 512)
+    images = [mesh.materials[0].base_color_texture for mesh in (before, result)]
+    assert images[0] is not None and images[1] is not None
+    texels = rasterise_uv(ball, 512, border=0)
+    points = texels.interpolate(ball.vertices, ball.faces)
+    changed = (images[1].float() - images[0].float())[texels.mask].abs().amax(-1) / 255.0
+    beyond = (points[:, 2] < -0.1) & (points[:, 2] > -0.2)
+    # 0.067 where every vertex of the border is levelled alone.
+    assert float(changed[beyond].quantile(0.95)) < 0.04
+
+
+def striped(mesh: Mesh, shift: float) -> Mesh:
+    """Grey with dark stripes across, ``shift`` higher."""
+    texels = rasterise_uv(mesh, 512)
+    height = texels.interpolate(mesh.vertices, mesh.faces)[:, 1] - shift
+    image = torch.zeros(512, 512, 3, dtype=torch.uint8)
+    image[texels.mask] = torch.where(torch.sin(height * 40.0) > 0.5, 30, 200).to(torch.uint8)[:, None]
+    return mesh.with_(materials=(Material(base_color_texture=image, repeat=False),))
+
+
+def test_it_can_be_cancelled_at_every_report(ball: Mesh) -> None:
+    repeated = textured(ball).with_(uv=ball.uv * 2.0 - 0.5)  # type: ignore[operator]
+    told: list[float] = []
+    paintable(repeated, 256, lambda done, total, preview=None: told.append(done / total))
+    assert len(told) > 5 and told == sorted(told) and told[-1] == 1.0
+
+
 def test_nothing_steps_at_the_seam_and_what_is_far_from_it_stays(ball: Mesh, painted: Mesh) -> None:
     points, wrong, mask = errors(painted)
     _, before, _ = errors(textured(ball, wrong=True))
