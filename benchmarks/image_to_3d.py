@@ -19,6 +19,9 @@ normals: mean angle in degrees to the true normals there. truth_: the same figur
 place, which is how far the judge can be trusted.
 A photo that does not become a GLB counts as wrong everywhere.
 
+The full route draws its bundle with the object's caption as prompt, as if someone had described the photo: that names
+shape and colours, so that its figures are those of picture and words together. ``--uncaptioned`` gives no words.
+
 Kiss3DGen's published figures stand in a column of their own and are no like for like: scanned household objects (GSO)
 against procedural solids of the classes that training saw in other colours and sizes; FLUX.1-dev against models of a
 few million parameters; its threshold and cube, thought to be these, are unstated; its PSNR and SSIM are of novel views
@@ -104,11 +107,17 @@ SIDES = (Camera(120.0, 20.0, 4.5, fov=30.0), Camera(240.0, 20.0, 4.5, fov=30.0))
 
 
 def object_rows(
-    shown: HeldOutObject, family: Family, options: RouteOptions, folder: Path, conditions: Sequence[str]
+    shown: HeldOutObject,
+    family: Family,
+    options: RouteOptions,
+    folder: Path,
+    conditions: Sequence[str],
+    captioned: bool = True,
 ) -> tuple[Row, dict[str, Judged]]:
     """All figures of one object, and its entries in the sheets."""
-    prompt = caption(shown.subject)
-    row: Row = {"object": prompt, "elevation": round(shown.camera.elevation, 1)}
+    name = caption(shown.subject)
+    prompt = name if captioned else ""
+    row: Row = {"object": name, "elevation": round(shown.camera.elevation, 1)}
     sheets = {}
     given = Kept(folder)
     alpha = given.picture("photo", lambda: photo_of(shown, PHOTO))[..., 3]
@@ -116,7 +125,7 @@ def object_rows(
         kept = Kept(folder / condition)
         photo = prepared(folder / "photo.png", kept)
         true = pictured(shown.mesh, photo, shown.camera, "shaded")
-        row |= {f"truth_{name}": value for name, value in in_picture(true, photo).items()}
+        row |= {f"truth_{figure}": value for figure, value in in_picture(true, photo).items()}
         drawing: dict[str, Callable[[], torch.Tensor]] = {
             "one_view": lambda: drawn(family, photo, options),  # noqa: B023
             "true_views": lambda: true_views(shown.mesh),
@@ -131,7 +140,7 @@ def object_rows(
             found: Row = {
                 **in_space(mesh, shown.mesh),
                 **in_place(mesh, shown.mesh),
-                **{f"lrm_{name}": value for name, value in early.items()},
+                **{f"lrm_{figure}": value for figure, value in early.items()},
                 **in_picture(seen, photo),
                 "untouched_iou": untouched_iou(mesh, camera, alpha),
                 "normals": normals_in_picture(seen, true),
@@ -141,8 +150,8 @@ def object_rows(
             found, seen = {**WRONG, "error": str(error)}, None
         row[condition] = {**found, **taken(kept)}
         pictures = sheet_pictures(photo, kept, None if seen is None else seen.rgb[0], mesh, options.route)
-        sheets[condition] = Judged(prompt, pictures, verdicts(found, condition))
-        print(line(f"{prompt} | {condition}", row[condition]), flush=True)
+        sheets[condition] = Judged(name, pictures, verdicts(found, condition))
+        print(line(f"{name} | {condition}", row[condition]), flush=True)
     return row, sheets
 
 
@@ -266,7 +275,9 @@ def judge_objects(given: argparse.Namespace, family: Family, options: RouteOptio
     rows: list[Row] = []
     sheets: dict[str, list[Judged]] = {condition: [] for condition in conditions}
     for index, shown in enumerate(held_out_objects(given.count, given.seed, given.varied)):
-        row, entries = object_rows(shown, family, options, given.keep / f"{index:02d}", conditions)
+        row, entries = object_rows(
+            shown, family, options, given.keep / f"{index:02d}", conditions, not given.uncaptioned
+        )
         rows.append(row)
         for condition, entry in entries.items():
             sheets[condition].append(entry)
@@ -310,6 +321,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=40, help="objects; results are written for 40 or more")
     parser.add_argument("--views", choices=("both", *CONDITIONS), default="both")
     parser.add_argument("--varied", action="store_true", help="photos from all elevations that training had, not 5")
+    parser.add_argument("--uncaptioned", action="store_true", help="no words for --route full")
     parser.add_argument("--device", default="cpu", help="where the networks compute")
     for option in fields(RouteOptions):
         choices = ROUTES if option.name == "route" else None
@@ -322,6 +334,7 @@ def main() -> None:
     settings: Row = {
         **vars(options),
         "varied": given.varied,
+        "uncaptioned": given.uncaptioned,
         "photos": given.photos is not None,
         "device": given.device,
         "models": [BaseFiles(path).stamp() for path in models],
