@@ -55,9 +55,9 @@ class Texture:
         smooth = bool((uv_step * (height * width) ** 0.5 * 2.0**LEVEL_BIAS > 1.0).any())
         pyramid = self.pyramid() if smooth else self.decode.new_empty(0, channels)
         result = torch.empty(uv.shape[0], channels, device="cpu")
-        arrays = [tensor.detach().contiguous().numpy() for tensor in (self.image, pyramid, self._starts(), self.decode)]
-        points = [tensor.detach().contiguous().numpy() for tensor in (uv, uv_step)]
-        sample_levels(*arrays, self.repeat, LEVEL_BIAS, *points, result.numpy())
+        tensors = (self.image, pyramid, self._starts(), self.decode, uv, uv_step)
+        image, texels, starts, decode, *points = (tensor.detach().contiguous().numpy() for tensor in tensors)
+        sample_levels(image, texels, starts, decode, self.repeat, LEVEL_BIAS, *points, result.numpy())
         return result
 
     def pyramid(self) -> torch.Tensor:
