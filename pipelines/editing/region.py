@@ -16,11 +16,12 @@ from ..meshes.mesh import Mesh
 from ..meshes.weld import position_ids
 from ..progress import Progress, silent
 from .facing_samples import Cells, FacingSamples
-from .surface_pieces import Pieces, cut, whole_faces
+from .surface_pieces import Pieces, affordable, areas, cut, whole_faces
 
 COMBINATIONS = ("any", "all")
 CHUNK = 1 << 19  # points asked about at once; bounds the memory
-LEAST_PIECES = 100_000  # of the whole surface in which the region is looked for, without counting that they are thin
+PIECES = 100_000  # of squares as long as a piece: how finely the whole surface is looked at, at most
+MOST_PIECES = 4_000_000  # more than the mesh has faces, for surfaces of thin triangles and for narrow borders
 FINE = 12.0  # pieces across the border, where the region ends
 HALVINGS = 5  # of an edge on which the region ends
 STEPS = 4
@@ -74,7 +75,7 @@ class Region:
     Without parts that is everything. Around it the weight falls smoothly from 1 to 0 over ``border``, a share of the
     longest side of the mesh's bounding box, measured through space to the nearest place inside that does not face the
     other way: the other side of a thin wall is left alone. What is inside is looked for in steps of a few thousandths
-    of the mesh; parts much smaller than that may be missed.
+    of the mesh; parts much smaller than that may be missed. ``share`` is the inside's part of the mesh's area, about.
 
     Raises Bundle3DError for an unknown combination, a negative border, a mesh without faces, and where nothing of the
     mesh is inside.
@@ -98,7 +99,7 @@ class Region:
         self.mesh, self.parts, self.combine, self.invert, self.border = mesh, tuple(parts), combine, invert, border
         low, high = mesh.bounds
         self.reach = border * float((high - low).max())
-        self._reached, self._samples = self._survey(progress)
+        self._reached, self.share, self._samples = self._survey(progress)
 
     @property
     def is_everything(self) -> bool:
@@ -154,43 +155,44 @@ class Region:
 
     def _fallen(self, points: SurfacePoints, samples: FacingSamples) -> torch.Tensor:
         """(P,) float32 weights at ``points`` outside of the parts."""
-        position, normal = (values.double().cpu().numpy() for values in (points.position, points.normal))
-        share = np.clip(1.0 - samples.distance(position, normal) / self.reach, 0.0, 1.0)
+        share = np.clip(1.0 - samples.distance(*_arrays(points)) / self.reach, 0.0, 1.0)
         return torch.from_numpy(share * share * (3.0 - 2.0 * share)).to(points.face.device, torch.float32)
 
-    def _survey(self, progress: Progress) -> tuple[torch.Tensor, FacingSamples | None]:
-        """Which faces (M,) can have weight, and samples of what is inside near the border."""
-        everywhere = torch.ones(len(self.mesh.faces), dtype=torch.bool, device=self.mesh.faces.device)
+    def _survey(self, progress: Progress) -> tuple[torch.Tensor, float, FacingSamples | None]:
+        """Which faces (M,) can have weight, the inside's share of the area, and samples of it near its border."""
+        reached = torch.zeros(len(self.mesh.faces), dtype=torch.bool, device=self.mesh.faces.device)
         if self.is_everything:
-            return everywhere, None
-        area = float(self.mesh.face_normals().double().norm(dim=1).sum()) / 2.0
-        coarse = max(self.reach / 3.0, math.sqrt(area / LEAST_PIECES), 1e-30)
-        pieces = cut(self.mesh, whole_faces(self.mesh), coarse)
+            return ~reached, 1.0, None
+        whole = whole_faces(self.mesh)
+        area = float(areas(self.mesh, whole).sum())
+        coarse = affordable(self.mesh, whole, max(self.reach / 3.0, math.sqrt(area / PIECES), 1e-30), MOST_PIECES)
+        pieces = cut(self.mesh, whole, coarse)
         progress(1, STEPS)
         inside = self._probe(pieces)
-        progress(2, STEPS)
         touched, open_ = inside.any(1), ~inside.all(1)
+        progress(2, STEPS)
         if not bool(touched.any()):
             raise Bundle3DError(
                 "Expected a region with a part of the mesh in it, but it is empty; paint or name a place on the mesh."
             )
-        reached = torch.zeros_like(everywhere)
+        share = float((areas(self.mesh, pieces) * inside.double().mean(1)).sum()) / max(area, 1e-300)
         reached[pieces.face[touched]] = True
         if self.reach == 0.0 or not bool(open_.any()):
-            return reached, None
-        centres = self._places(pieces, pieces.probes[:, 3])
+            return reached, share, None
+        centres, _ = _arrays(points_on(self.mesh, pieces.face, pieces.centres))
         rim = touched.cpu().numpy() & _within(centres, centres[open_.cpu().numpy()], self.reach + 2.0 * coarse)
-        fine = cut(self.mesh, pieces[torch.from_numpy(rim).to(touched.device)], self.reach / FINE)
-        places = self._inside_places(fine)
+        band = pieces[torch.from_numpy(rim).to(touched.device)]
+        fine = affordable(self.mesh, band, self.reach / FINE, MOST_PIECES)
+        places, normals = _arrays(self._inside_places(cut(self.mesh, band, fine)))
         progress(3, STEPS)
         if not len(places):
-            return reached, None
-        samples = FacingSamples(*(v.double().cpu().numpy() for v in (places.position, places.normal)), self.reach)
+            return reached, share, None
         other = (~touched).nonzero()[:, 0]
-        near = _within(centres[other.cpu().numpy()], places.position.double().cpu().numpy(), self.reach + coarse)
+        near = _within(centres[other.cpu().numpy()], places, self.reach + coarse)
         reached[pieces.face[other[torch.from_numpy(near).to(other.device)]]] = True
+        samples = FacingSamples(places, normals, self.reach)
         progress(STEPS, STEPS)
-        return reached, samples
+        return reached, share, samples
 
     def _probe(self, pieces: Pieces) -> torch.Tensor:
         """(K, 4) bool: which corners of each piece, and whether its centroid, lie inside."""
@@ -221,8 +223,10 @@ class Region:
             weights.append(within)
         return points_on(self.mesh, torch.cat(face), torch.cat(weights))
 
-    def _places(self, pieces: Pieces, barycentric: torch.Tensor) -> np.ndarray:
-        return points_on(self.mesh, pieces.face, barycentric).position.double().cpu().numpy()
+
+def _arrays(points: SurfacePoints) -> tuple[np.ndarray, np.ndarray]:
+    """Positions and normals (P, 3) of points as float64."""
+    return points.position.double().cpu().numpy(), points.normal.double().cpu().numpy()
 
 
 def _within(points: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:

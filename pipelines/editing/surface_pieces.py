@@ -8,7 +8,7 @@ import torch
 
 from ..meshes.mesh import Mesh
 
-CENTROID = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0)
+PER_SQUARE = 6.0  # pieces that halving gives per square of their longest edge, about
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,14 @@ class Pieces:
         return Pieces(self.face[chosen], self.corners[chosen])
 
     @property
+    def centres(self) -> torch.Tensor:
+        """(K, 3) barycentric coordinates of the centroids."""
+        return self.corners.mean(1)
+
+    @property
     def probes(self) -> torch.Tensor:
         """(K, 4, 3) barycentric coordinates of the corners and the centroid of each."""
-        return torch.cat((self.corners, self.corners.mean(1, keepdim=True)), dim=1)
+        return torch.cat((self.corners, self.centres[:, None]), dim=1)
 
 
 def whole_faces(mesh: Mesh) -> Pieces:
@@ -58,3 +63,21 @@ def cut(mesh: Mesh, pieces: Pieces, longest: float) -> Pieces:
         corners = torch.cat((torch.stack((a, middle, c), dim=1), torch.stack((middle, b, c), dim=1)))
         face = torch.cat((face, face))
     return Pieces(torch.cat([part.face for part in done]), torch.cat([part.corners for part in done]))
+
+
+def affordable(mesh: Mesh, pieces: Pieces, longest: float, most: int) -> float:
+    """``longest``, or a larger length where ``cut`` would add more than about ``most`` pieces with it."""
+    place = pieces.corners @ mesh.vertices.double()[mesh.faces[pieces.face]]
+    length = (place.roll(-1, dims=1) - place).norm(dim=2).amax(dim=1)
+    area = torch.linalg.cross(place[:, 1] - place[:, 0], place[:, 2] - place[:, 0]).norm(dim=1) / 2.0
+    while True:
+        large = length > longest
+        if float((2.0 * length[large] / longest + PER_SQUARE * area[large] / longest**2).sum()) <= most:
+            return longest
+        longest *= 1.25
+
+
+def areas(mesh: Mesh, pieces: Pieces) -> torch.Tensor:
+    """(K,) float64 areas of the pieces, in square mesh units."""
+    whole = mesh.face_normals().double().norm(dim=1) / 2.0
+    return whole[pieces.face] * torch.linalg.det(pieces.corners).abs()
