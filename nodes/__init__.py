@@ -44,6 +44,7 @@ NODE_FILES = (
     "bundle_latent",
     "models_to_core",
     "paint_region",
+    "mesh_region",
     "check_models",
 )
 

@@ -48,6 +48,7 @@ ViewModels = io.Custom("BUNDLE3D_MULTIVIEW_MODELS")  # carries a MultiviewModels
 ControlNets = io.Custom("BUNDLE3D_CONTROL_NET")  # carries a ControlNet
 Controls = io.Custom("BUNDLE3D_CONTROLS")  # carries a tuple of Control
 ReduxModels = io.Custom("BUNDLE3D_REDUX")  # carries a Redux
+Regions = io.Custom("BUNDLE3D_REGION")  # carries a tuple of Region, one per mesh
 ReconstructionModels = io.Custom("BUNDLE3D_RECONSTRUCTION_MODEL")  # carries a HeldModel
 
 FILE_3D_TYPES = ("File3DGLB", "File3DGLTF", "File3DOBJ", "File3DPLY", "File3DSTL", "File3DAny")
