@@ -19,8 +19,10 @@ from .report import BundleReport, PairFigures, ViewFigures
 
 SIZE = 128
 FEWEST_POINTS = 30
-# Rim normals that lie less than this in the image plane do not tell its outward direction.
+# Rim normals that lie less than this in the image plane (24 degrees off the line of sight) do not tell its outward
+# direction. Where few tell it, the object ends in edges of faces toward the camera, and those few are drawing errors.
 RIM_LENGTH = 0.4
+RIM_SHARE = 0.25
 # Of unit normals and directions to the eye: below, a normal points away beyond doubt.
 AWAY = -0.1
 
@@ -64,7 +66,10 @@ def _view_figures(views: ViewSet, rays: HullRays, index: int, length_error: floa
 
 
 def _rim_agreement(views: ViewSet, index: int) -> float | None:
-    """Mean cosine of rim normals and the silhouette's outward direction, both in the image plane."""
+    """Mean cosine of rim normals and the silhouette's outward direction, both in the image plane.
+
+    None where fewer than ``RIM_SHARE`` of the rim's normals are turned from the line of sight.
+    """
     mask = adaptive_avg_pool2d(views.mask[index][None, None].float(), SIZE)
     blurred = avg_pool2d(mask, 5, stride=1, padding=2, count_include_pad=False)[0, 0]
     right, up = blurred[1:-1, :-2] - blurred[1:-1, 2:], blurred[2:, 1:-1] - blurred[:-2, 1:-1]
@@ -74,10 +79,11 @@ def _rim_agreement(views: ViewSet, index: int) -> float | None:
     screen = (normal @ views.rig[index].rotation().to(normal).T)[..., :2]
     # Shrinking the mask treats the tile's border as its inside: it is no outline of the object.
     core = -max_pool2d(-mask, 5, stride=1, padding=2)[0, 0] > 0.99
-    rim = ((mask[0, 0] > 0.5) & ~core)[1:-1, 1:-1] & (screen.norm(dim=-1) > RIM_LENGTH)
-    if int(rim.sum()) < FEWEST_POINTS:
+    rim = ((mask[0, 0] > 0.5) & ~core)[1:-1, 1:-1]
+    turned = rim & (screen.norm(dim=-1) > RIM_LENGTH)
+    if int(turned.sum()) < max(FEWEST_POINTS, RIM_SHARE * int(rim.sum())):
         return None
-    return float((normalize(screen[rim], dim=-1) * outward[rim]).sum(-1).mean())
+    return float((normalize(screen[turned], dim=-1) * outward[turned]).sum(-1).mean())
 
 
 def _length_errors(views: ViewSet, image: torch.Tensor) -> list[float]:

@@ -15,6 +15,7 @@ from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.bundle import BundleLayout, join_bundle, split_bundle
 from bundle3d.pipelines.views.rig import named_rig, orbit
 from bundle3d.pipelines.views.view_set import ViewSet
+from bundle3d.tests.rendering.scenes import box
 
 TILE = 128
 LAYOUT = BundleLayout(2, 4, TILE)
@@ -89,6 +90,28 @@ def test_mirrored_normals_are_found_in_every_view(image: torch.Tensor) -> None:
     assert max(view.rim_agreement or 0.0 for view in report.views) < 0.35
     for number in range(1, 5):
         assert f"normals of view {number} " in texts(report, "problem") + texts(report, "warning")
+
+
+def test_the_outline_of_a_face_toward_the_camera_tells_nothing_of_its_normals() -> None:
+    """A cube that faces the camera, as a model draws it: noise turns a few normals of its rim inward."""
+    block = render_views(box(0.5, 0.5, 0.5), named_rig("kiss3dgen"), TILE, "unlit")
+    normal = block.normal.clone()
+    rows, columns = torch.where(block.mask[0] > 0.99)
+    normal[0, rows.min() : rows.max() + 1, columns.min()] = torch.tensor((0.8, 0.0, 0.6))
+    assert inspect_bundle(block).views[0].rim_agreement is None
+    report = inspect_bundle(ViewSet(block.rgb, normal, block.mask, block.rig))
+    assert report.views[0].rim_agreement is None
+    assert "outline" not in texts(report, "problem") + texts(report, "warning")
+
+
+def test_flipped_normals_of_a_sphere_point_inward_at_its_outline() -> None:
+    ball = render_views(sphere(0.6, subdivisions=4), named_rig("kiss3dgen"), TILE, "unlit")
+    rotation = ball.rig[0].rotation().to(ball.normal)
+    flipped = ball.normal.clone()
+    flipped[0] = (flipped[0] @ rotation.T * torch.tensor((-1.0, -1.0, 1.0))) @ rotation
+    report = inspect_bundle(ViewSet(ball.rgb, flipped, ball.mask, ball.rig))
+    assert report.views[0].rim_agreement == pytest.approx(-1.0, abs=0.05)
+    assert "normals of view 1 point inward at the outline" in texts(report, "problem")
 
 
 def test_an_object_cut_off_by_the_tile_is_found(image: torch.Tensor) -> None:
