@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from ..checkpoints import command as checkpoints
 from ..errors import Bundle3DError
 from ..training import command as training
+from .check_settings import check_settings
 from .client import CancelledError, GraphError, TransportError
+from .graph import read_graph
 from .run import run_workflow
 from .server import ComfyServer
 from .watch import Display
@@ -73,6 +76,7 @@ def run(workflow: Path, settings: dict[str, str], out: Path, server: str | None)
         raise Bundle3DError(f"The workflow file {workflow} does not exist; check the name.")
     if server is not None:
         return asyncio.run(run_workflow(workflow, settings, out, server))
+    check_settings(read_graph(workflow), settings)
     display = Display()
     display.now("Starting ComfyUI")
     with ComfyServer() as own:
@@ -81,8 +85,19 @@ def run(workflow: Path, settings: dict[str, str], out: Path, server: str | None)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The ``bundle3d`` command; returns its exit code."""
-    options = parse_arguments(arguments)
+    """The ``bundle3d`` command; returns its exit code, the shells' own for a closed pipe."""
+    try:
+        code = dispatch(parse_arguments(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads, such as head, has read enough; Python would complain again when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    """Runs the command that was asked for; its exit code."""
     try:
         if options.command == "models":
             return checkpoints.models(options.stage, options.models_dir, options.verify, options.json)
@@ -98,7 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     except Bundle3DError as error:
         return fail(error, 2)
     for row in result["files"]:
-        print(options.out / row["file"])
+        if not row["file"].startswith("previews/"):
+            print(options.out / row["file"])
     print(options.out / "result.json")
     return 0
 

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..comfyui_folder import PACK
-from ..errors import Bundle3DError
-from .client import ApiGraph, CancelledError, ComfyClient, GraphError, TransportError
+from .check_settings import missing_file
+from .client import MODEL_SUFFIXES, ApiGraph, CancelledError, ComfyClient, GraphError, TransportError
 from .convert import to_api
 from .graph import (
     NodeInfo,
@@ -37,6 +37,7 @@ from .outputs import output_files, output_texts
 from .watch import Display, MemoryPeak, NodeTimes, listening_process
 
 POLL_SECONDS = 1.0
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 LOST_POLLS = 5  # failed polls in a row after which a server counts as gone
 
 
@@ -116,7 +117,7 @@ async def prepare(
         if offered is not None and Path(text).suffix and Path(text).is_file():
             value = await client.upload(Path(text))
         elif offered is not None and value not in offered and looks_like_file(text):
-            raise Bundle3DError(f"{address} should name a file, but {text} does not exist; check the path.")
+            raise missing_file(address, text)
         set_input(graph, node, name, value)
     prefix = f"bundle3d/{uuid.uuid4().hex[:12]}"
     prefix_outputs(graph, prefix)
@@ -125,7 +126,7 @@ async def prepare(
 
 def looks_like_file(text: str) -> bool:
     """Whether a choice that is not on offer was meant as the path of a local file."""
-    return "/" in text or "\\" in text
+    return "/" in text or "\\" in text or Path(text).suffix.lower() in PICTURE_SUFFIXES | MODEL_SUFFIXES
 
 
 async def execute(
@@ -228,8 +229,12 @@ def raise_failure(entry: dict[str, Any], graph: ApiGraph) -> None:
 
 
 async def fetch(client: ComfyClient, prepared: Prepared, outputs: dict[str, Any], out: Path) -> list[dict[str, Any]]:
-    """Downloads every output file; saved ones keep their name, a taken name gets the node's id and a count in front."""
+    """Downloads every output file; saved ones keep their name, a taken name gets the node's id and a count in front.
+
+    The previews of the run before are removed: their names are new in every run.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    remove_previews(out)
     rows = []
     taken: set[str] = set()
     for file in output_files(outputs):
@@ -243,6 +248,18 @@ async def fetch(client: ComfyClient, prepared: Prepared, outputs: dict[str, Any]
             {"file": target.relative_to(out).as_posix(), "node": title, "kind": file.kind, "bytes": len(content)}
         )
     return rows
+
+
+def remove_previews(out: Path) -> None:
+    """Removes the previews that ``out/result.json`` lists."""
+    try:
+        rows = json.loads((out / "result.json").read_text(encoding="utf-8"))["files"]
+        names = [str(row["file"]) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for name in names:
+        if name.startswith("previews/"):
+            (out / "previews" / safe_name(name)).unlink(missing_ok=True)
 
 
 def free_name(name: str, node: str, folder: Path, taken: set[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
 from bundle3d.pipelines.runner.outputs import OutputFile, output_files, output_texts
-from bundle3d.pipelines.runner.run import free_name, safe_name
+from bundle3d.pipelines.runner.run import free_name, remove_previews, safe_name
 from bundle3d.pipelines.runner.watch import NodeTimes
 
 OUTPUTS = {
@@ -61,3 +63,20 @@ def test_a_taken_name_is_changed_until_it_is_free(tmp_path: Path) -> None:
     names = [free_name(name, "7", tmp_path, taken) for name in ("a.png", "A.png", "a.PNG", "a.png")]
     assert names == ["a.png", "7-A.png", "7-2-a.PNG", "7-3-a.png"]
     assert free_name("a.png", "7", tmp_path / "previews", taken) == "a.png"
+
+
+def test_only_the_previews_of_the_run_before_are_removed(tmp_path: Path) -> None:
+    for name in ("old.glb", "previews/old.png", "previews/users.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    rows = [{"file": name} for name in ("old.glb", "previews/old.png", "previews/gone.png", "previews/../old.glb")]
+    (tmp_path / "result.json").write_text(json.dumps({"files": rows}))
+    remove_previews(tmp_path)
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"result.json", "old.glb", "previews/users.png"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"files": 3}', '{"files": [{}]}'])
+def test_a_broken_result_of_the_run_before_does_no_harm(tmp_path: Path, content: str) -> None:
+    (tmp_path / "result.json").write_text(content)
+    remove_previews(tmp_path)

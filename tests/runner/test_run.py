@@ -97,8 +97,9 @@ def test_a_wrong_setting_is_refused(run_graph: RunGraph, settings: dict[str, obj
 
 
 def test_a_missing_file_is_refused(run_graph: RunGraph) -> None:
-    with pytest.raises(Bundle3DError, match="does not exist"):
-        run_graph(GRAPHS / "copy.api.json", {"Photo.image": "no/such.png"})
+    for name in ("no/such.png", "such.png"):
+        with pytest.raises(Bundle3DError, match="neither a local file nor in ComfyUI's input folder"):
+            run_graph(GRAPHS / "copy.api.json", {"Photo.image": name})
 
 
 def test_the_server_names_the_node_that_refuses(run_graph: RunGraph) -> None:
