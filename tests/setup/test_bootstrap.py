@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
+import os
 import re
+import runpy
+import shutil
+import subprocess
 import sys
 import tarfile
 from pathlib import Path, PurePosixPath
@@ -17,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bootstrap_under_test", ROOT / "bootstrap.py")
+    spec = importlib.util.spec_from_file_location("bootstrap_under_test", ROOT / "bootstrap_steps.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -138,12 +143,15 @@ def test_a_failed_step_is_one_line(bootstrap: ModuleType, output: str, words: st
     assert "\n" not in str(refusal.value)
 
 
-def test_a_wrong_comfyui_path_is_refused(
+def test_a_wrong_comfyui_path_is_refused_before_anything_is_made(
     bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(bootstrap, "make_environment", lambda: made.append("environment"))
     monkeypatch.setenv("COMFYUI_PATH", str(tmp_path))
     with pytest.raises(bootstrap.SetupError, match="COMFYUI_PATH should name"):
-        bootstrap.comfyui_folder()
+        bootstrap.set_up()
+    assert not made
 
 
 def test_requirements_are_lower_bounds_without_torch() -> None:
@@ -158,6 +166,91 @@ def test_the_constraints_are_written_where_they_are_used(bootstrap: ModuleType) 
     assert lines == [bootstrap.TORCH, *bootstrap.TORCH_COMPANIONS]
 
 
-def test_a_demo_of_an_unknown_workflow_names_those_that_there_are(bootstrap: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(bootstrap.SetupError, match=r"got 'Nothing'; choose one of .*'Text to 3D'"):
-        bootstrap.demo(tmp_path, "Nothing")
+def test_a_demo_of_an_unknown_workflow_names_those_that_there_are(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "set_up", lambda: pytest.fail("set up for nothing"))
+    assert bootstrap.main(["demo", "Nothing"]) == 1
+    assert re.search(r"got 'Nothing'; choose one of .*'Text to 3D'", capsys.readouterr().err)
+
+
+def test_upper_and_lower_case_of_a_workflow_are_the_same(bootstrap: ModuleType) -> None:
+    assert bootstrap.find_workflow("text to 3d").name == "Text to 3D.json"
+
+
+def test_a_prompt_reaches_the_workflow(bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "set_up", lambda: tmp_path)
+    monkeypatch.setattr(bootstrap, "call", lambda command, **_: called.append([str(word) for word in command]) or 1)
+    assert bootstrap.main(["demo", "--prompt", "a blue cube"]) == 1
+    assert called[0][-2:] == ["--set", "Prompt.text=a blue cube"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_passes_a_prompt_on_but_not_that_of_a_shell() -> None:
+    call = ["make", "--dry-run", "demo"]
+    shell = {**os.environ, "PROMPT": "%n@%m"}
+    for arguments, words in (["PROMPT=a blue cube"], '--prompt "$PROMPT"'), ([], ""):
+        done = subprocess.run([*call, *arguments], cwd=ROOT, env=shell, capture_output=True, text=True, check=True)
+        assert done.stdout.split("bootstrap.py demo")[1].strip() == words
+
+
+def test_ctrl_c_is_one_sentence(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bootstrap, "set_up", interrupted)
+    assert bootstrap.main(["setup"]) == 130
+    assert capsys.readouterr().err.strip() == "bundle3d: Stopped; repeat the call, it goes on."
+
+
+def test_after_the_network_was_found_away_pip_does_not_wait_for_it_again(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    away = "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NameResolutionError(...)'"
+
+    def pretend(command: list[str], what: str) -> str:
+        commands.append([str(word) for word in command])
+        return away if len(commands) == 2 else "Successfully installed"
+
+    monkeypatch.setattr(bootstrap, "run", pretend)
+    for name in ("a", "b", "c"):
+        bootstrap.pip_install(name, what=name)
+    assert [command[command.index("--retries") + 1] for command in commands] == ["5", "5", "0"]
+
+
+def test_a_long_step_shows_a_sign_of_life_and_its_log_grows(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    code = "import time; print('first', flush=True); time.sleep(1.5); print('last')"
+    assert bootstrap.run([sys.executable, "-c", code], "Waiting").split() == ["first", "last"]
+    assert re.search(r"bundle3d: Waiting: \d s", capsys.readouterr().out)
+    assert "first" in bootstrap.LOG.read_text(encoding="utf-8")
+
+
+def test_an_old_python_is_told_which_one_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 6, 9))
+    with pytest.raises(SystemExit, match=r"Python 3\.10 or newer is needed"):
+        runpy.run_path(str(ROOT / "bootstrap.py"))
+
+
+def test_every_python_can_read_what_an_old_one_is_told() -> None:
+    source = (ROOT / "bootstrap.py").read_bytes()
+    newer = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr, ast.ImportFrom, ast.AsyncFunctionDef, ast.FunctionDef)
+    assert source.isascii()
+    assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, newer)]
+
+
+@pytest.mark.parametrize("name", ["Bundle3D", "Bundle3D-main"])
+def test_the_lint_accepts_every_name_of_the_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("__init__.py", "pyproject.toml"):
+        shutil.copyfile(ROOT / file, folder / file)
+    call = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
+    done = subprocess.run(call, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
