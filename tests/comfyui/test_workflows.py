@@ -139,8 +139,8 @@ def up_to(api: dict[str, Any], title: str) -> dict[str, Any]:
 def test_cores_own_nodes_draw_the_same_bundle(run_graph: RunGraph) -> None:
     """Of random weights, which hide no difference."""
     graphs = {
-        "Text to 3D": {"Generate.steps": 6, "Load models.base": "tiny"},
-        "Text to 3D (core FLUX nodes)": {"Schedule.steps": 6, "Load models.folder": "tiny"},
+        "Text to 3D": {"Prompt.text": "a cone", "Generate.steps": 6, "Load models.base": "tiny"},
+        "Text to 3D (core FLUX nodes)": {"Prompt.text": "a cone", "Schedule.steps": 6, "Load models.folder": "tiny"},
     }
     bundles = []
     for name, settings in graphs.items():
