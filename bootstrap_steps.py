@@ -233,7 +233,7 @@ def install_packages(comfyui: Path) -> None:
     wanted = [TORCH, *TORCH_COMPANIONS, FIT_COMPANIONS, *needed, own, sys.version]
     if is_stamped(stamp, wanted):
         return
-    say(f"installing torch (once: about 2 GB to load and 5 GB on disk in its CUDA build); its log is {LOG}")
+    say(f"installing torch (once; about 5 GB on disk in its CUDA build); the log is {LOG}")
     pip_install(TORCH, what=f"Installing {TORCH}")
     say("installing what ComfyUI and Bundle3D need")
     comfyui_needs = CACHE / "comfyui-requirements.txt"
