@@ -2,6 +2,10 @@
 
 import sys
 
-from .command import main
+try:
+    from .command import main
 
-sys.exit(main())
+    code = main()
+except KeyboardInterrupt:
+    code = 130  # while modules are loaded, or a second time while the job is being cancelled
+sys.exit(code)
