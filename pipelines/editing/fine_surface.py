@@ -72,6 +72,14 @@ def placed_vertices(mesh: Mesh, transform: torch.Tensor) -> tuple[torch.Tensor, 
     return moved.float(), determinant < 0.0
 
 
+def linear_part(mesh: Mesh, transform: torch.Tensor) -> torch.Tensor:
+    """(3, 3) float64, orthogonal: how directions of ``mesh`` lie in the frame that ``transform`` (4, 4) takes to the
+    world."""
+    relative = torch.linalg.inv(transform.double()) @ mesh.transform.double()
+    left, _, right = torch.linalg.svd(relative[:3, :3])
+    return left @ right
+
+
 def tiled_uv(mesh: Mesh) -> torch.Tensor:
     """(M, 3, 2) uv of the corners; faces whose texture repeats are moved by whole tiles, so that they start in the
     first one."""

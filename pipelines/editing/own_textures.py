@@ -59,7 +59,7 @@ def _state(mesh: Mesh, chosen: torch.Tensor, own: torch.Tensor, number: int, sca
     material = materials_of(mesh)[number]
     if mesh.uv is None or not material.textures:
         return BARE
-    height, width = _size(material, 0)
+    height, width = texture_size(material, 0)
     reason = why_not_unique(mesh, chosen, own, (height * scale, width * scale))
     if reason is not None:
         if not new_uv:
@@ -71,8 +71,8 @@ def _state(mesh: Mesh, chosen: torch.Tensor, own: torch.Tensor, number: int, sca
     return READY if white and material.base_color_texture is not None else TINTED
 
 
-def _size(material: Material, default: int) -> tuple[int, int]:
-    """Height and width of the base colour texture, or of the largest other one."""
+def texture_size(material: Material, default: int) -> tuple[int, int]:
+    """Height and width of the base colour texture, or of the largest other one, or ``default``."""
     if material.base_color_texture is not None:
         return material.base_color_texture.shape[0], material.base_color_texture.shape[1]
     sizes = [(texture.shape[0], texture.shape[1]) for texture in material.textures.values()]
@@ -122,7 +122,7 @@ def _with_own_texture(mesh: Mesh, own: torch.Tensor, number: int, resolution: in
     """``mesh`` with the base colour of the material ``number``, which the faces ``own`` (M,) bool have, as a texture
     alone; ``own`` share no vertex with others."""
     material, device = materials_of(mesh)[number], mesh.vertices.device
-    height, width = _size(material, resolution)
+    height, width = texture_size(material, resolution)
     image = slot_image(material, "base_color_texture").to(device)
     image = image.expand(height, width, -1).contiguous()
     colors = mesh.colors
