@@ -135,7 +135,7 @@ def _reconstructed(family: Family, views: ViewSet, texture: int) -> Mesh:
 
 def _reference(mesh: Mesh, views: ViewSet, photo: Framed, tile: int) -> ViewSet:
     # The mesh has the views' size already: the reconstruction fits it.
-    options = ReferenceOptions(tile=tile, distance=views.rig[0].distance)
+    options = ReferenceOptions(tile=tile, distance=views.rig[0].distance, outlines="views")
     return reference_views(mesh, views, options, (photo.rgb, photo.alpha))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.bundle.reference import COLORS, ReferenceBundle, ReferenceOptions, reference_bundle
+from ..pipelines.bundle.reference import COLORS, OUTLINES, ReferenceBundle, ReferenceOptions, reference_bundle
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
@@ -79,6 +79,15 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
                 io.Mask.Input(
                     "photo_mask", optional=True, tooltip="1 where the photo shows the object; from Prepare Photo."
                 ),
+                io.Combo.Input(
+                    "outlines",
+                    options=list(OUTLINES),
+                    default=OUTLINES[0],
+                    optional=True,
+                    tooltip="Where the object ends. mesh: where its normals do, as in the published code. views: where "
+                    "the views show it, so that ISOMER Reconstruct corrects a mesh that misses them.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -105,6 +114,7 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
         views: ViewBatch | None = None,
         photo: torch.Tensor | None = None,
         photo_mask: torch.Tensor | None = None,
+        outlines: str = OUTLINES[0],
     ) -> io.NodeOutput:
         device = compute_device()
 
@@ -113,7 +123,7 @@ class Bundle3D_ReferenceBundle(io.ComfyNode):
         ) -> tuple[ReferenceBundle, torch.Tensor]:
             (item, frame), front = job
             shown, transform = frame or (None, item.transform)
-            options = ReferenceOptions(colors, tile, distance or None, tilted_normals)
+            options = ReferenceOptions(colors, tile, distance or None, tilted_normals, outlines)
             surface, seen = in_frame(item, transform).to(device), None if shown is None else shown.to(device)
             made = reference_bundle(surface, seen, options, front, progress)
             return replace(made, views=made.views.to("cpu")), transform

@@ -14,6 +14,7 @@ import torch
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..meshes.normalise import require_normalised
+from ..meshes.padding import pad_texture
 from ..metrics.image import silhouette_iou
 from ..progress import Progress, Stage, silent
 from ..rendering.fit_scale import WIDE_RANGE, fit_scale
@@ -26,6 +27,7 @@ from .front_photo import front_photo
 
 BUNDLE_RIG = "kiss3dgen"
 COLORS = ("views", "mesh, unlit", "mesh, matte")
+OUTLINES = ("mesh", "views")
 NEARLY = 1.0  # degrees of azimuth
 TILT = math.radians(math.degrees(90.0) % 360.0 - 90.0)  # the reference takes 90 degrees for radians (B1)
 FITTED, DONE = 40, 100  # steps of the progress
@@ -35,12 +37,15 @@ FITTED, DONE = 40, 100  # steps of the progress
 class ReferenceOptions:
     """``colors``, one of ``COLORS``, says where the upper row comes from. The mesh is rendered in tiles of ``tile``
     pixels from ``distance`` world units, the reference's 4.15 for an unscaled mesh; None takes the distance at which it
-    covers the views best. ``tilted`` tilts the normals as the reference did by mistake."""
+    covers the views best. ``tilted`` tilts the normals as the reference did by mistake. ``outlines``, one of
+    ``OUTLINES``: with the views' own, and the photo's in front, normals are cut or continued to where these show the
+    object."""
 
     colors: str = COLORS[0]
     tile: int = 512
     distance: float | None = None
     tilted: bool = False
+    outlines: str = OUTLINES[0]
 
 
 @dataclass(frozen=True)
@@ -63,14 +68,15 @@ def reference_bundle(
 ) -> ReferenceBundle:
     """The views of a reference bundle, and how well the mesh fits what they are made of.
 
-    ``mesh`` is in the world of the cameras of ``views``; normals and masks are always the mesh's. For the views'
+    ``mesh`` is in the world of the cameras of ``views``; normals are always the mesh's. For the views'
     colours the four views of a bundle are taken, whatever their order, with their cameras. For the mesh's colours the
     cameras are a bundle's own, from where the mesh is as large as in the views, which may be any; without views, at the
     bundle's distance. A ``photo`` (H, W, 3) of the front with its mask (H, W) takes the place of the front's colours,
     as in the paper, in the size and place of the mesh there.
 
-    Raises Bundle3DError where colours are wanted of views that are not there, for unknown colours, and where neither
-    views nor a distance fit a mesh that reaches far beyond -1 to 1.
+    Raises Bundle3DError where colours are wanted of views that are not there, for unknown colours or outlines, for the
+    views' outlines without their colours, and where neither views nor a distance fit a mesh that reaches far beyond
+    -1 to 1.
     """
     if options.colors not in COLORS:
         raise Bundle3DError(f"Expected colours from one of {', '.join(COLORS)}, but got {options.colors!r}.")
@@ -78,17 +84,29 @@ def reference_bundle(
         raise Bundle3DError(
             "Expected views to take the colours from, but there are none; connect them, or choose the mesh's colours."
         )
+    if options.outlines not in OUTLINES or (options.outlines == OUTLINES[1] and options.colors != COLORS[0]):
+        raise Bundle3DError(
+            f"Expected outlines from {' or '.join(OUTLINES)}, and those of the views under their colours, but got "
+            f"{options.outlines!r} and the colours {options.colors!r}; choose the mesh's outlines."
+        )
     seen = bundle_order(views) if options.colors == COLORS[0] and views is not None else views
     rig, fitted = _cameras(mesh, seen, options, Stage(progress, 0, FITTED, DONE))
     mode = "matte" if options.colors == COLORS[2] else "unlit"
     shown = render_views(mesh, rig, options.tile, mode, progress=Stage(progress, FITTED, DONE, DONE))
     if options.colors == COLORS[0] and seen is not None:
         shown = replace(shown, rgb=resize_squares(seen.rgb, options.tile).to(shown.rgb))
+    mask = shown.mask
+    if options.outlines == OUTLINES[1] and seen is not None:
+        mask = resize_squares(seen.mask[..., None], options.tile)[..., 0].to(mask)
     photo_overlap = None
     if photo is not None:
-        front, covered = front_photo(*photo, shown.mask[0])
+        front, covered = front_photo(*photo, mask[0])
+        covered = covered.to(mask)
         shown = replace(shown, rgb=torch.cat((front[None].to(shown.rgb), shown.rgb[1:])))
-        photo_overlap = float(silhouette_iou(covered.to(shown.mask), shown.mask[0]))
+        photo_overlap = float(silhouette_iou(covered, shown.mask[0]))
+        mask = torch.cat((covered[None], mask[1:]))
+    if options.outlines == OUTLINES[1]:
+        shown = _outlined(shown, mask)
     if options.tilted:
         shown = replace(shown, normal=tilted(shown.normal))
     return ReferenceBundle(shown, () if fitted is None else outline_overlaps(mesh, fitted), photo_overlap)
@@ -103,6 +121,13 @@ def reference_views(
 ) -> ViewSet:
     """The views of ``reference_bundle`` alone."""
     return reference_bundle(mesh, views, options, photo, progress).views
+
+
+def _outlined(views: ViewSet, mask: torch.Tensor) -> ViewSet:
+    """``views`` with another ``mask`` (V, H, W), to whose edge the normals go on."""
+    continued = torch.stack([pad_texture(normal, own > 0.5) for normal, own in zip(views.normal, views.mask)])
+    normals = torch.nn.functional.normalize(continued, dim=-1)
+    return replace(views, normal=torch.where(mask[..., None] > 0.0, normals, 0.0), mask=mask)
 
 
 def _cameras(

@@ -52,7 +52,7 @@ CONFIG = LrmConfig(
 OPTIONS = LoopOptions(steps=3000, learning_rate=1e-3, average=0.998, save_every=250)
 BATCH = 12
 POINTS_KEPT, POINTS_USED = 2048, 768
-HIDDEN = re.compile(r"layers?\.\d+\.(?!adaLN)")  # weights of the layers that tokens pass through
+HIDDEN = re.compile(r"layers?\.\d+\.(?!adaLN)")
 REACH = 0.25  # further away from the surface distances are not told apart
 COLORED = 0.06  # so near to the surface colours are learned
 COLOR_WEIGHT, MATERIAL_WEIGHT = 0.5, 0.05
@@ -154,7 +154,7 @@ def train_lrm(
             planes = model.planes(images, cameras.expand(BATCH, -1, -1))
         return field_loss(model, planes.float(), rows)
 
-    train_to_average(model, loss, folder, options, seed, progress, is_hidden=HIDDEN.search)
+    train_to_average(model, loss, folder, options, seed, progress, is_hidden=is_hidden)
 
 
 def field_loss(model: LargeReconstructionModel, planes: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -181,6 +181,11 @@ def as_if_drawn(images: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     # White stays white: what is around the object is masked.
     drawn = images * brightness + noise
     return torch.where(images.amin(2, keepdim=True) > 0.995, images, drawn).clamp(0.0, 1.0)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the weight of that name belongs to the layers that tokens pass through."""
+    return HIDDEN.search(name) is not None
 
 
 def save_lrm(model: LargeReconstructionModel, path: Path) -> None:

@@ -90,7 +90,7 @@ def encode_dataset(
     with models.vae.use():
         for index, bundle in enumerate(bundles):
             content = hashlib.sha256(bundle.path.read_bytes()).hexdigest()
-            picture = _Pictures(models, bundle, (height, width), index)
+            picture = _Pictures(models, bundle, (height, width), coarseness_of(index), int(content[:15], 16))
             latents = _kept(cache, "latents", (stamp, content), picture.latents)
             controls = {
                 mode: _kept(cache, mode, (stamp, content, str(picture.coarseness)), picture.control(mode))
@@ -111,11 +111,12 @@ def encode_prompts(models: BundleModels, prompts: Sequence[str], guidance: float
 
 
 class _Pictures:
-    """A bundle's latents and control latents; their noise depends on ``index`` alone."""
+    """A bundle's latents and control latents; their noise depends on ``seed`` alone."""
 
-    def __init__(self, models: BundleModels, bundle: CaptionedBundle, size: tuple[int, int], index: int) -> None:
-        self.models, self.bundle, self.size, self.index = models, bundle, size, index
-        self.coarseness = coarseness_of(index)
+    def __init__(
+        self, models: BundleModels, bundle: CaptionedBundle, size: tuple[int, int], coarseness: float, seed: int
+    ) -> None:
+        self.models, self.bundle, self.size, self.coarseness, self.seed = models, bundle, size, coarseness, seed
 
     def latents(self) -> Tensors:
         image = self.bundle.image()
@@ -130,7 +131,7 @@ class _Pictures:
         return lambda: self._encoded(control_picture(self.bundle, mode, self.coarseness))
 
     def _encoded(self, image: torch.Tensor) -> Tensors:
-        latents = pack(encode_image(self.models.vae, image, torch.Generator().manual_seed(self.index)))
+        latents = pack(encode_image(self.models.vae, image, torch.Generator().manual_seed(self.seed)))
         return {"latents": latents.to(self.models.transformer.compute_dtype)}
 
 

@@ -24,7 +24,8 @@ LOG = "log.jsonl"
 class LoopOptions:
     """Steps in all, learning rate at its peak, steps of linear warm-up, and what is averaged and kept how often.
 
-    The learning rate falls to zero along a cosine. ``average`` is the decay of the running average of the weights.
+    The learning rate falls to zero along a cosine. ``average`` is the decay of the running average of the weights, of
+    which none is kept where it is 0.
     """
 
     steps: int
@@ -71,29 +72,32 @@ def train(
 ) -> dict[str, torch.Tensor]:
     """Minimises ``loss(step, generator)`` over the trainable weights of ``module``; returns their running average.
 
-    Every step has a generator of its own, made from ``seed`` and the step, so that a run that broke off goes on as if
-    it had not. ``folder`` gets the state and the log. ``after_step(step)`` is called after every step, for validation.
-    Matrices whose names ``is_hidden`` takes are trained by Muon, all else by AdamW.
-    Raises Bundle3DError where the loss is no longer finite or the state belongs to another model.
+    That is empty where ``options`` want none. Every step has a generator of its own, made from ``seed`` and the step,
+    so that a run that broke off goes on as if it had not. ``folder`` gets the state and the log. ``after_step(step)``
+    is called after every step, for validation. Matrices whose names ``is_hidden`` takes are trained by Muon, all else
+    by AdamW. Raises Bundle3DError where the loss is no longer finite or the state belongs to another model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = Optimizer(module, options.weight_decay, is_hidden)
-    average = WeightAverage(module, options.average)
+    average = WeightAverage(module, options.average) if options.average else None
     first = _resume(folder / STATE, module, optimizer, average)
+    _cut_log(folder / LOG, first)
     began, total, count = time.perf_counter(), 0.0, 0
     for step in range(first, options.steps):
         value = loss(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        amount = float(value.detach())
+        if not math.isfinite(amount):
+            raise Bundle3DError(f"The training loss is no longer finite at step {step + 1}; lower the learning rate.")
         value.backward()
         torch.nn.utils.clip_grad_norm_(optimizer.weights, options.clip)
         optimizer.step(options.rate(step))
-        average.update(module, step)
-        total, count = total + float(value.detach()), count + 1
+        if average is not None:
+            average.update(module, step)
+        total, count = total + amount, count + 1
         done = step + 1
         if done % options.log_every == 0 or done == options.steps:
-            mean = total / count
-            if not math.isfinite(mean):
-                raise Bundle3DError(f"The training loss is no longer finite at step {done}; lower the learning rate.")
-            _log(folder / LOG, step=done, loss=mean, rate=options.rate(step), seconds=time.perf_counter() - began)
+            mean, seconds = total / count, time.perf_counter() - began
+            _log(folder / LOG, step=done, loss=mean, rate=options.rate(step), seconds=seconds)
             total, count = 0.0, 0
         saves = done % options.save_every == 0 or done == options.steps
         if saves:
@@ -106,7 +110,7 @@ def train(
             if not saves:
                 _save(folder / STATE, done, module, optimizer, average)
             raise
-    return average.weights
+    return {} if average is None else average.weights
 
 
 def train_to_average(
@@ -137,14 +141,23 @@ def _log(path: Path, **entry: float) -> None:
         file.write(json.dumps({name: round(value, 8) for name, value in entry.items()}) + "\n")
 
 
-def _save(path: Path, step: int, module: torch.nn.Module, optimizer: Optimizer, average: WeightAverage) -> None:
+def _cut_log(path: Path, step: int) -> None:
+    """Drops what a run that was killed had logged after the state from which it goes on."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        path.write_text("".join(kept), encoding="utf-8", newline="\n")
+
+
+def _save(path: Path, step: int, module: torch.nn.Module, optimizer: Optimizer, average: WeightAverage | None) -> None:
     trained = {name: weight.detach() for name, weight in module.named_parameters() if weight.requires_grad}
-    state = {"step": step, "weights": trained, "optimizer": optimizer.state_dict(), "average": average.weights}
+    averaged = {} if average is None else average.weights
+    state = {"step": step, "weights": trained, "optimizer": optimizer.state_dict(), "average": averaged}
     with whole_file(path) as unfinished:
         torch.save(state, unfinished)
 
 
-def _resume(path: Path, module: torch.nn.Module, optimizer: Optimizer, average: WeightAverage) -> int:
+def _resume(path: Path, module: torch.nn.Module, optimizer: Optimizer, average: WeightAverage | None) -> int:
     """Loads what an earlier call left at ``path``; returns the number of steps that are done."""
     if not path.is_file():
         return 0
@@ -154,5 +167,6 @@ def _resume(path: Path, module: torch.nn.Module, optimizer: Optimizer, average: 
         raise Bundle3DError(f"The training state {path} belongs to another model; remove it or choose another folder.")
     _put(module, state["weights"])
     optimizer.load_state_dict(state["optimizer"])
-    average.weights = state["average"]
+    if average is not None:
+        average.weights = state["average"]
     return int(state["step"])

@@ -7,7 +7,7 @@ from typing import Any
 
 LIVE_MAPS = 40  # upper estimate of tensors of (tokens, width) that exist at once while a block computes its gradients
 MAPS_PER_BLOCK = 34  # what a block keeps for its gradients where nothing is computed anew
-BYTES_PER_WEIGHT = 20  # in float32: the weight, its gradient, Adam's two moments, the running average
+BYTES_PER_WEIGHT = 16  # in float32: the weight, its gradient, Adam's two moments
 
 
 @dataclass(frozen=True)

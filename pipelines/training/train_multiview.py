@@ -25,7 +25,7 @@ from .train_vae import encode
 BATCH = 16
 ENCODED_AT_ONCE = 16
 UNGUIDED_SHARE = 0.1  # of the examples that learn to draw from a picture of nothing
-OPTIONS = LoopOptions(steps=4000, learning_rate=1e-3, warmup=200, average=0.999, save_every=250)
+OPTIONS = LoopOptions(steps=8000, learning_rate=1e-3, warmup=200, average=0.999, save_every=250)
 
 
 class PictureAndViews(torch.nn.Module):

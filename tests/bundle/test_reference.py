@@ -106,3 +106,17 @@ def test_what_is_missing_is_said() -> None:
     assert large.rig[0].distance == 450.0 and float(large.mask.mean()) > 0.05
     with pytest.raises(Bundle3DError, match="one of views"):
         reference_views(box(0.5, 0.5, 0.5), None, ReferenceOptions("photo"))
+
+
+def test_the_outlines_of_the_views_cut_and_continue_the_normals() -> None:
+    """A mesh that misses the views, too narrow and too tall: every pixel of theirs gets a normal, and no other."""
+    views = seen(named_rig("kiss3dgen"))
+    options = ReferenceOptions(tile=TILE, distance=4.5, outlines="views")
+    made = reference_views(box(0.5, 0.7, 0.3), views, options)
+    assert torch.equal(made.mask, views.mask)
+    inside = views.mask > 0.0
+    assert torch.allclose(made.normal.norm(dim=-1), inside.float(), atol=1e-5)
+    front = made.normal[0][inside[0]]
+    assert float((front - torch.tensor((0.0, 0.0, 1.0))).norm(dim=-1).median()) < 0.2
+    with pytest.raises(Bundle3DError, match="under their colours"):
+        reference_views(box(0.5, 0.7, 0.3), views, replace(UNLIT, outlines="views"))

@@ -11,7 +11,7 @@ from .schemas import FILE, changes, sockets
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
 # A name of its own; as many pictures as the workflow shows; what to draw, and how much of it; a texture.
-ON_PURPOSE = {"filename_prefix", "frames", "text", "strength", "texture"}
+ON_PURPOSE = {"filename_prefix", "frames", "text", "strength", "texture", "outlines"}
 
 
 def test_sockets_are_only_added_at_the_end(nodes: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,36 @@ def test_a_broken_off_run_goes_on_as_if_it_had_not(tmp_path: Path) -> None:
     assert all(torch.equal(average[name], expected[name]) for name in expected)
 
 
+def test_what_was_logged_after_the_state_is_logged_once(tmp_path: Path) -> None:
+    module = model()
+    train(module, loss_of(module), tmp_path, replace(OPTIONS, steps=20))
+    log = tmp_path / LOG
+    log.write_text(log.read_text(encoding="utf-8") + '{"step": 25, "loss": 1.0}\n{"step": 3', encoding="utf-8")
+    train(module, loss_of(module), tmp_path, OPTIONS)
+    assert [json.loads(line)["step"] for line in log.read_text(encoding="utf-8").splitlines()] == [
+        5,
+        10,
+        15,
+        20,
+        25,
+        30,
+    ]
+
+
+def test_without_an_average_none_is_kept(tmp_path: Path) -> None:
+    module = model()
+    assert train(module, loss_of(module), tmp_path, replace(OPTIONS, average=0.0, steps=20)) == {}
+    assert torch.load(tmp_path / STATE)["average"] == {}
+    before = module.weight.clone()
+    train(module, loss_of(module), tmp_path, replace(OPTIONS, average=0.0))
+    assert not torch.equal(before, module.weight)
+
+
 def test_a_loss_that_is_not_finite_and_a_foreign_state_are_refused(tmp_path: Path) -> None:
     module = model()
     with pytest.raises(Bundle3DError, match="no longer finite"):
         train(module, lambda step, generator: module.weight.sum() * float("nan"), tmp_path, OPTIONS)
+    assert torch.isfinite(module.weight).all() and not (tmp_path / STATE).is_file()
     module = model()
     train(module, loss_of(module), tmp_path / "run", LoopOptions(steps=1, learning_rate=0.1))
     assert (tmp_path / "run" / STATE).is_file()
