@@ -11,9 +11,9 @@ from ..meshes.mesh import Mesh
 from ..meshes.topology import components
 from ..meshes.weld import welded_faces
 from .material_names import faces_of_material
-from .region import Part, SurfacePoints
+from .surface_points import Part, SurfacePoints
 
-ITEM = re.compile(r'(?:[^,;，；\n"]|"[^"]*")+')
+ITEM = re.compile(r'(?:[^,;，；\n"]|"[^"]*"?)+')
 NUMBERS = re.compile(r"(\d{1,18})(?:\s*-\s*(\d{1,18}))?")
 EXAMPLE = "such as 3-20, 44, material:glass or part:1"
 

@@ -47,9 +47,9 @@ class Cells:
         self.low = low - 2.0 * self.size
         self.shape = np.floor((high - self.low) / self.size).astype(np.int64) + 3
         grid = np.zeros(self.shape, dtype=bool)
-        cell = np.floor((points - self.low) / self.size).astype(np.int64)
-        for shift in np.ndindex(3, 3, 3):
-            grid[tuple((cell + np.array(shift) - 1).T)] = True
+        grid[tuple(np.floor((points - self.low) / self.size).astype(np.int64).T)] = True
+        for axis in range(3):  # what wraps around is empty
+            grid = grid | np.roll(grid, 1, axis) | np.roll(grid, -1, axis)
         self.grid = grid
 
     def near(self, points: Array) -> Array:

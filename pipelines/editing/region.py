@@ -2,71 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
-from torch.nn.functional import normalize
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..meshes.weld import position_ids
 from ..progress import Progress, silent
-from .facing_samples import Cells, FacingSamples
-from .surface_pieces import Pieces, affordable, areas, cut, whole_faces
+from .facing_samples import FacingSamples
+from .surface_points import Part, SurfacePoints, points_on
+from .survey import survey
+
+__all__ = ["COMBINATIONS", "Part", "Region", "SurfacePoints", "points_on"]
 
 COMBINATIONS = ("any", "all")
 CHUNK = 1 << 19  # points asked about at once; bounds the memory
-PIECES = 100_000  # of squares as long as a piece: how finely the whole surface is looked at, at most
-MOST_PIECES = 4_000_000  # more than the mesh has faces, for surfaces of thin triangles and for narrow borders
-FINE = 12.0  # pieces across the border, where the region ends
-HALVINGS = 5  # of an edge on which the region ends
-STEPS = 4
-
-
-@dataclass(frozen=True)
-class SurfacePoints:
-    """P points of a mesh: ``face`` (P,) int64 and ``barycentric`` (P, 3) say where they lie; ``position`` (P, 3) in the
-    mesh's local frame, unit ``normal`` (P, 3) of the face, zero where it has no area, and ``uv`` (P, 2), if any."""
-
-    face: torch.Tensor
-    barycentric: torch.Tensor
-    position: torch.Tensor
-    normal: torch.Tensor
-    uv: torch.Tensor | None = None
-
-    def __len__(self) -> int:
-        return self.face.shape[0]
-
-    def __getitem__(self, chosen: torch.Tensor | slice) -> SurfacePoints:
-        """The points chosen by a mask (P,), by indices or by a slice."""
-        uv = None if self.uv is None else self.uv[chosen]
-        return SurfacePoints(
-            self.face[chosen], self.barycentric[chosen], self.position[chosen], self.normal[chosen], uv
-        )
-
-
-Part = Callable[[SurfacePoints], torch.Tensor]  # (P,) bool: which of the points belong to it
-
-
-def points_on(mesh: Mesh, face: torch.Tensor, barycentric: torch.Tensor) -> SurfacePoints:
-    """The points of ``mesh`` with ``barycentric`` (P, 3) on the faces ``face`` (P,)."""
-    face = face.to(mesh.faces.device, torch.int64)
-    weights = barycentric.to(mesh.vertices)
-    corners = mesh.faces.index_select(0, face)
-
-    def at(values: torch.Tensor) -> torch.Tensor:
-        parts = [weights[:, i : i + 1] * values.index_select(0, corners[:, i]) for i in range(3)]
-        return parts[0] + parts[1] + parts[2]
-
-    a, b, c = (mesh.vertices.index_select(0, corners[:, i]) for i in range(3))
-    cross = torch.linalg.cross(b - a, c - a)
-    longest = cross.abs().amax(1, keepdim=True)
-    normal = normalize(cross / torch.where(longest > 0.0, longest, torch.ones_like(longest)), dim=1)
-    return SurfacePoints(face, weights, at(mesh.vertices), normal, None if mesh.uv is None else at(mesh.uv))
 
 
 class Region:
@@ -99,7 +51,10 @@ class Region:
         self.mesh, self.parts, self.combine, self.invert, self.border = mesh, tuple(parts), combine, invert, border
         low, high = mesh.bounds
         self.reach = border * float((high - low).max())
-        self._reached, self.share, self._samples = self._survey(progress)
+        everywhere = torch.ones(len(mesh.faces), dtype=torch.bool, device=mesh.faces.device)
+        self._reached, self.share, self._samples = (
+            (everywhere, 1.0, None) if self.is_everything else survey(mesh, self.inside, self.reach, progress)
+        )
 
     @property
     def is_everything(self) -> bool:
@@ -155,84 +110,6 @@ class Region:
 
     def _fallen(self, points: SurfacePoints, samples: FacingSamples) -> torch.Tensor:
         """(P,) float32 weights at ``points`` outside of the parts."""
-        share = np.clip(1.0 - samples.distance(*_arrays(points)) / self.reach, 0.0, 1.0)
+        position, normal = (values.double().cpu().numpy() for values in (points.position, points.normal))
+        share = np.clip(1.0 - samples.distance(position, normal) / self.reach, 0.0, 1.0)
         return torch.from_numpy(share * share * (3.0 - 2.0 * share)).to(points.face.device, torch.float32)
-
-    def _survey(self, progress: Progress) -> tuple[torch.Tensor, float, FacingSamples | None]:
-        """Which faces (M,) can have weight, the inside's share of the area, and samples of it near its border."""
-        reached = torch.zeros(len(self.mesh.faces), dtype=torch.bool, device=self.mesh.faces.device)
-        if self.is_everything:
-            return ~reached, 1.0, None
-        whole = whole_faces(self.mesh)
-        area = float(areas(self.mesh, whole).sum())
-        coarse = affordable(self.mesh, whole, max(self.reach / 3.0, math.sqrt(area / PIECES), 1e-30), MOST_PIECES)
-        pieces = cut(self.mesh, whole, coarse)
-        progress(1, STEPS)
-        inside = self._probe(pieces)
-        touched, open_ = inside.any(1), ~inside.all(1)
-        progress(2, STEPS)
-        if not bool(touched.any()):
-            raise Bundle3DError(
-                "Expected a region with a part of the mesh in it, but it is empty; paint or name a place on the mesh."
-            )
-        share = float((areas(self.mesh, pieces) * inside.double().mean(1)).sum()) / max(area, 1e-300)
-        reached[pieces.face[touched]] = True
-        if self.reach == 0.0 or not bool(open_.any()):
-            return reached, share, None
-        centres, _ = _arrays(points_on(self.mesh, pieces.face, pieces.centres))
-        rim = touched.cpu().numpy() & _within(centres, centres[open_.cpu().numpy()], self.reach + 2.0 * coarse)
-        band = pieces[torch.from_numpy(rim).to(touched.device)]
-        fine = affordable(self.mesh, band, self.reach / FINE, MOST_PIECES)
-        places, normals = _arrays(self._inside_places(cut(self.mesh, band, fine)))
-        progress(3, STEPS)
-        if not len(places):
-            return reached, share, None
-        other = (~touched).nonzero()[:, 0]
-        near = _within(centres[other.cpu().numpy()], places, self.reach + coarse)
-        reached[pieces.face[other[torch.from_numpy(near).to(other.device)]]] = True
-        samples = FacingSamples(places, normals, self.reach)
-        progress(STEPS, STEPS)
-        return reached, share, samples
-
-    def _probe(self, pieces: Pieces) -> torch.Tensor:
-        """(K, 4) bool: which corners of each piece, and whether its centroid, lie inside."""
-        found = []
-        for start in range(0, len(pieces), CHUNK // 4):
-            some = pieces[start : start + CHUNK // 4]
-            face = some.face.repeat_interleave(4)
-            found.append(self.inside(points_on(self.mesh, face, some.probes.reshape(-1, 3))).reshape(-1, 4))
-        return torch.cat(found)
-
-    def _inside_places(self, pieces: Pieces) -> SurfacePoints:
-        """The corners and centroids of ``pieces`` that lie inside, and where the region ends on their edges."""
-        inside, probes = self._probe(pieces), pieces.probes
-        face, weights = (
-            [pieces.face.repeat_interleave(4)[inside.reshape(-1)]],
-            [probes.reshape(-1, 3)[inside.reshape(-1)]],
-        )
-        for one, two in ((0, 1), (1, 2), (2, 0)):
-            crossed = (inside[:, one] != inside[:, two]).nonzero()[:, 0]
-            first = inside[crossed, one][:, None]
-            within = torch.where(first, probes[crossed, one], probes[crossed, two])
-            beyond = torch.where(first, probes[crossed, two], probes[crossed, one])
-            for _ in range(HALVINGS):
-                middle = (within + beyond) / 2.0
-                hit = self.inside(points_on(self.mesh, pieces.face[crossed], middle))[:, None]
-                within, beyond = torch.where(hit, middle, within), torch.where(hit, beyond, middle)
-            face.append(pieces.face[crossed])
-            weights.append(within)
-        return points_on(self.mesh, torch.cat(face), torch.cat(weights))
-
-
-def _arrays(points: SurfacePoints) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and normals (P, 3) of points as float64."""
-    return points.position.double().cpu().numpy(), points.normal.double().cpu().numpy()
-
-
-def _within(points: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
-    """(P,) bool: which of ``points`` (P, 3) lie less than ``distance`` from one of ``others`` (S, 3)."""
-    cells = Cells(others, distance)
-    found = np.flatnonzero(cells.near(points))
-    near = np.zeros(len(points), dtype=bool)
-    near[found] = np.isfinite(cKDTree(others).query(points[found], distance_upper_bound=distance)[0])
-    return near

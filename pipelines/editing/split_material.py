@@ -11,12 +11,13 @@ from .material_names import material_of_faces, materials_of
 
 
 def split_material(mesh: Mesh, chosen: torch.Tensor) -> Mesh:
-    """The same mesh in which no other face shares a material or a vertex with the ``chosen`` ones (M,) bool.
+    """The same mesh in which no other face shares a material, or vertex colours, with the ``chosen`` ones (M,) bool.
 
     Where other faces use a material too, the chosen ones get a copy of it, called "NAME (edited)", behind the others.
-    Vertices that other faces use too are doubled at the end of the list. The other faces keep their triples, and all
-    vertices with their attributes and all materials their places; the mesh looks the same. A mesh where nothing is
-    shared comes back as it is.
+    Where the mesh has vertex colours, vertices that other faces use too are doubled at the end of the list; without
+    them vertices stay shared, as what is computed from the faces around them shall not change. The other faces keep
+    their triples, and all vertices with their attributes and all materials their places; the mesh looks the same. A
+    mesh where nothing is shared comes back as it is.
     """
     chosen = chosen.to(mesh.faces.device)
     materials, index = list(materials_of(mesh)), material_of_faces(mesh).clone()
@@ -30,7 +31,7 @@ def split_material(mesh: Mesh, chosen: torch.Tensor) -> Mesh:
             materials.append(replace(materials[number], name=name))
     if len(materials) > len(materials_of(mesh)):
         mesh = mesh.with_(materials=tuple(materials), face_material=index)
-    return _separated(mesh, chosen)
+    return mesh if mesh.colors is None else _separated(mesh, chosen)
 
 
 def _separated(mesh: Mesh, chosen: torch.Tensor) -> Mesh:

@@ -8,7 +8,7 @@ from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh, uv_of
 from ..rendering.texture import sample_texture
 from .material_names import faces_of_material, material_of_faces, materials_of
-from .region import Part, SurfacePoints
+from .surface_points import Part, SurfacePoints
 
 PAINTED = 0.5
 

@@ -13,7 +13,7 @@ from ..rendering.rasterise import visible_faces
 from ..rendering.view_projection import ProjectionOptions, ViewProjection
 from ..views.camera import Camera
 from ..views.rig import Rig
-from .region import Part, SurfacePoints
+from .surface_points import Part, SurfacePoints
 
 PAINTED = 0.5
 LEAST_COSINE = 0.2  # between surface and line of sight: what is seen at a lower angle was hardly meant
