@@ -45,6 +45,7 @@ NODE_FILES = (
     "models_to_core",
     "paint_region",
     "mesh_region",
+    "edit_mesh",
     "check_models",
 )
 

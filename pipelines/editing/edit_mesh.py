@@ -60,8 +60,8 @@ def edit_mesh(
     mode: str = TEXTURE,
     region: Region | None = None,
     target: Mesh | None = None,
-    options: TextureOptions = TextureOptions(),
-    shape: ShapeOptions = ShapeOptions(),
+    options: TextureOptions | None = None,
+    shape: ShapeOptions | None = None,
     transform: torch.Tensor | None = None,
     progress: Progress = silent,
 ) -> MeshEdit:
@@ -82,6 +82,7 @@ def edit_mesh(
             "Expected a reconstruction to take the new geometry from, but got none; connect the mesh of ISOMER "
             "Reconstruct, started from this mesh, or choose another mode."
         )
+    options, shape = options or TextureOptions(), shape or ShapeOptions()
     place = mesh.transform if transform is None else transform
     bent, start, middle = ShapeEdit(mesh, 0, 0.0), 0, DONE
     if mode == GEOMETRY and target is not None:

@@ -42,17 +42,19 @@ def edit_normals(
     before: ViewSet,
     after: ViewSet,
     region: Region | None = None,
-    options: TextureOptions = TextureOptions(),
+    options: TextureOptions | None = None,
     transform: torch.Tensor | None = None,
     progress: Progress = silent,
     backend: str = "auto",
 ) -> TextureEdit:
     """``mesh`` with what ``after`` changed of the normals of ``before`` in its normal textures, within ``region``.
 
-    Arguments, refusals and what stays as it is are those of ``edit_texture``. Faces without a normal texture get a
+    Arguments, refusals and what stays as it is are those of ``edit_texture``, but ``mesh`` may be its result: the
+    ``region`` is that of the mesh before, whose faces have the same order. Faces without a normal texture get a
     material of their own with one (``split_material``). What no view sees keeps its normals.
     """
-    require_options(mesh, region, options)
+    options = options or TextureOptions()
+    require_options(mesh, None, options)
     turns = _turns(before, after)
     if not bool(turns.any()):
         progress(DONE, DONE)
