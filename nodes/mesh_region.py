@@ -26,6 +26,7 @@ from .frames import in_frame
 from .sockets import Regions, ViewBatch, Views, mesh_input
 from .viewer_data import save_picture
 
+TILE = 384  # pixels of a view in the preview
 STEPS = 100
 PAINTED, FOUND = 20, 70  # of the steps
 
@@ -135,7 +136,7 @@ class Bundle3D_MeshRegion(io.ComfyNode):
             parts = _parts(item, faces.strip(), uv_material.strip(), Stage(progress, 0, PAINTED, STEPS))
             region = Region(item[0], parts, combine, invert, border, Stage(progress, PAINTED, FOUND, STEPS))
             rig, to_views = (None, None) if item[1] is None else (item[1][0].rig, _to_views(item[0], item[1][1]))
-            pictures = region_picture(region, rig=rig, to_views=to_views, progress=Stage(progress, FOUND, STEPS, STEPS))
+            pictures = region_picture(region, TILE, rig, to_views, Stage(progress, FOUND, STEPS, STEPS))
             return region, torch.cat(pictures.unbind(0), dim=1)
 
         made = map_batch(items, make, [None], "simplify the mesh")
