@@ -42,16 +42,14 @@ def own_textures(
     for number in torch.unique(index[chosen]).tolist():
         states[number] = _state(mesh, chosen, index == number, number, scale, new_uv)
         progress(len(states), 2 * len(materials_of(mesh)))
-    for state in (BARE, TINTED):
-        members = torch.tensor([number for number, found in states.items() if found == state], dtype=torch.int64)
-        faces = chosen & torch.isin(index, members.to(index.device))
-        if not bool(faces.any()):
+    for number, state in states.items():
+        if state == READY:
             continue
-        mesh = split_material(mesh.with_(materials=materials_of(mesh)), faces)
-        for number in torch.unique(material_of_faces(mesh)[faces]).tolist():
-            own = material_of_faces(mesh) == number
-            mesh = _with_new_uv(mesh, own, number, resolution) if state == BARE else mesh
-            mesh = _with_own_texture(mesh, own, number, resolution)
+        mesh = split_material(mesh.with_(materials=materials_of(mesh)), chosen & (index == number))
+        now = int(material_of_faces(mesh)[chosen & (index == number)][0])
+        if state == BARE:
+            mesh = _with_new_uv(mesh, chosen & (index == number), now, resolution)
+        mesh = _with_own_texture(mesh, chosen & (index == number), now, resolution)
     return mesh
 
 
@@ -80,7 +78,7 @@ def texture_size(material: Material, default: int) -> tuple[int, int]:
 
 
 def _with_new_uv(mesh: Mesh, own: torch.Tensor, number: int, resolution: int) -> Mesh:
-    """``mesh`` with the faces ``own`` (M,) bool, all of the material ``number`` and apart from others, unwrapped."""
+    """``mesh`` with the faces ``own`` (M,) bool, which alone have the material ``number``, unwrapped."""
     material = materials_of(mesh)[number]
     part = keep_faces(mesh.with_(face_material=None), own).with_(materials=(material,))
     slots = [slot for slot in SLOTS if getattr(material, slot) is not None]
@@ -101,11 +99,14 @@ def _with_new_uv(mesh: Mesh, own: torch.Tensor, number: int, resolution: int) ->
 
 
 def _replaced(mesh: Mesh, own: torch.Tensor, part: Mesh) -> Mesh:
-    """``mesh`` with the faces ``own`` (M,) bool, which share no vertex with others, taken from ``part``.
+    """``mesh`` with the faces ``own`` (M,) bool taken from ``part``.
 
-    The vertices of the part take the places of the old ones, the rest come last.
+    The vertices of the part take the places of those that no other face uses, the rest come last.
     """
+    kept = torch.zeros(len(mesh.vertices), dtype=torch.bool, device=own.device)
+    kept[mesh.faces[~own].reshape(-1)] = True
     vacant = torch.unique(mesh.faces[own])
+    vacant = vacant[~kept[vacant]]
     added = len(part.vertices) - len(vacant)
     place = torch.cat((vacant, torch.arange(added, device=vacant.device) + len(mesh.vertices)))
     faces = mesh.faces.clone()
@@ -120,7 +121,7 @@ def _replaced(mesh: Mesh, own: torch.Tensor, part: Mesh) -> Mesh:
 
 def _with_own_texture(mesh: Mesh, own: torch.Tensor, number: int, resolution: int) -> Mesh:
     """``mesh`` with the base colour of the material ``number``, which the faces ``own`` (M,) bool have, as a texture
-    alone; ``own`` share no vertex with others."""
+    alone; where there are vertex colours, ``own`` share no vertex with others."""
     material, device = materials_of(mesh)[number], mesh.vertices.device
     height, width = texture_size(material, resolution)
     image = slot_image(material, "base_color_texture").to(device)
