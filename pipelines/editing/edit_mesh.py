@@ -91,7 +91,8 @@ def edit_mesh(
         middle = PAINTED
     stage = Stage(progress, start, middle, DONE)
     painted = edit_texture(bent.mesh, before, after, region, options, place, stage)
-    result, normals = painted.mesh, ()
+    result = painted.mesh
+    normals: tuple[ChangedTexels, ...] = ()
     if mode == NORMALS:
         detailed = edit_normals(result, before, after, region, options, place, Stage(progress, middle, DONE, DONE))
         result, normals = detailed.mesh, detailed.textures

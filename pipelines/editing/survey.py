@@ -65,7 +65,8 @@ def survey(
     others = pieces[~touched]
     reached[others.face[_within(mesh, _centres(others), places, reach + size)]] = True
     points = points_on(mesh, *places)
-    samples = FacingSamples(*(values.double().cpu().numpy() for values in (points.position, points.normal)), reach)
+    position, normal = (values.double().cpu().numpy() for values in (points.position, points.normal))
+    samples = FacingSamples(position, normal, reach)
     progress(STEPS, STEPS)
     return reached, share, samples
 

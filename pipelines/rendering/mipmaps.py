@@ -56,8 +56,8 @@ class Texture:
         pyramid = self.pyramid() if smooth else self.decode.new_empty(0, channels)
         result = torch.empty(uv.shape[0], channels, device="cpu")
         tensors = (self.image, pyramid, self._starts(), self.decode, uv, uv_step)
-        image, texels, starts, decode, *points = (tensor.detach().contiguous().numpy() for tensor in tensors)
-        sample_levels(image, texels, starts, decode, self.repeat, LEVEL_BIAS, *points, result.numpy())
+        image, texels, starts, decode, at, step = (tensor.detach().contiguous().numpy() for tensor in tensors)
+        sample_levels(image, texels, starts, decode, self.repeat, LEVEL_BIAS, at, step, result.numpy())
         return result
 
     def pyramid(self) -> torch.Tensor:
