@@ -157,7 +157,10 @@ def wait_until(condition: object, seconds: float) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a console event cannot be sent to one process")
-def test_ctrl_c_cancels_the_job(comfyui: ComfyServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_an_end_from_outside_cancel_the_job(
+    comfyui: ComfyServer, tmp_path: Path, number: signal.Signals
+) -> None:
     graph = tmp_path / "slow.json"
     graph.write_text(json.dumps(slow_graph()))
     command = [sys.executable, "-m", "bundle3d.pipelines.runner", "run", str(graph), "--out", str(tmp_path / "out")]
@@ -170,7 +173,7 @@ def test_ctrl_c_cancels_the_job(comfyui: ComfyServer, tmp_path: Path) -> None:
     )
     try:
         wait_until(lambda: not is_idle(comfyui), 120)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(timeout=60) == 130
     finally:
         process.kill()
