@@ -22,7 +22,7 @@ from .material_names import material_of_faces
 from .own_textures import own_textures
 from .region import Region, points_on
 from .texture_space import Texels, enlarged, texels_of, with_gutter
-from .view_changes import ViewChanges
+from .view_changes import ViewChanges, changed_colors
 
 SCALES = (1, 2, 4)
 LARGEST_SIDE = 8192  # texels
@@ -153,7 +153,7 @@ class _Painter:
         self.surface, self.region = surface, region
         self.look = ViewChanges(changed, before.rig, surface, options.sharpness, backend)
         progress(LOOKED, DONE)
-        self.offset = _continued(surface, self.look, Stage(progress, LOOKED, CONTINUED, DONE))
+        self.hidden = _continued(surface, self.look, Stage(progress, LOOKED, CONTINUED, DONE))
 
     def paint(self, old: torch.Tensor, texels: Texels, progress: Progress) -> tuple[torch.Tensor, int]:
         """The texture (H, W, C) uint8 with its new colours, and how many of the ``texels`` changed."""
@@ -184,9 +184,8 @@ class _Painter:
             weight = self.region.weight(place).to(flat.device)
         seen = self.look(at(fine.vertices[corners]), torch.nn.functional.normalize(at(normals[face]), dim=1))
         old = flat[index, :3].float() / 255.0
-        shown = old * (1.0 - seen.share + seen.detail) + seen.color
-        hidden = old + at(self.offset[corners])
-        target = torch.lerp(hidden, shown, seen.sight)
+        change = torch.lerp(at(self.hidden[corners]), seen.change, seen.sight)
+        target = changed_colors(old, change)
         mixed = (torch.lerp(old, target, weight[:, None]).clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
         inside = weight > 0.0
         flat[index[inside], :3] = mixed[inside]
@@ -194,18 +193,19 @@ class _Painter:
 
 
 def _continued(surface: FineSurface, look: ViewChanges, progress: Progress) -> torch.Tensor:
-    """What colours (N, 3) of the fine surface change by where no view sees them: as around them."""
+    """The change (N, 4) of the colours of the fine surface where no view sees them: as around them."""
     fine, joined, ids = surface.mesh, surface.joined, surface.ids
     corners = fine.faces.reshape(-1)
     place, total = ids[corners], torch.zeros(len(joined.vertices), device=ids.device)
-    known, most = total.new_zeros(len(total), 3), total.clone()
+    known, most = total.new_zeros(len(total), 4), total.clone()
     for part in torch.arange(len(corners), device=ids.device).split(CHUNK):
         seen = look(fine.vertices[corners[part]], surface.normals.reshape(-1, 3)[part])
         sight = seen.sight[:, 0]
         total = total.index_add(0, place[part], sight)
-        known = known.index_add(0, place[part], seen.sight * seen.difference)
+        known = known.index_add(0, place[part], seen.sight * seen.change)
         most = most.scatter_reduce(0, place[part], sight, reduce="amax")
     known = known / total.clamp(min=1e-12)[:, None]
     if not bool((most < 1.0).any()) or not bool(known.any()):
         return torch.zeros_like(known)[ids]
-    return seam_levels(joined, known, most, REACH, progress)[ids]
+    hidden = seam_levels(joined, known, most, REACH, progress)
+    return torch.cat((hidden[:, :3], hidden[:, 3:].clamp(0.0, 1.0)), dim=1)[ids]

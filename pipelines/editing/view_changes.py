@@ -19,14 +19,12 @@ LEAST_OVERLAP = 0.5  # of the mesh's outlines and those of the views
 
 @dataclass(frozen=True)
 class SeenChange:
-    """At P points: ``color`` (P, C) times ``share`` (P, 1) of what is seen, ``share`` of it that is changed, ``detail``
-    (P, 1) the part of the share whose finer detail stays, ``difference`` (P, C) to what was seen before, and ``sight``
-    (P, 1) how well it is seen at all, 0 to 1."""
+    """At P points: ``change`` (P, 4), and ``sight`` (P, 1) how well they are seen at all, 0 to 1.
 
-    color: torch.Tensor
-    share: torch.Tensor
-    detail: torch.Tensor
-    difference: torch.Tensor
+    The last of ``change`` is the share of the old colour that goes, the others are what is added to the rest of it.
+    """
+
+    change: torch.Tensor
     sight: torch.Tensor
 
 
@@ -40,14 +38,9 @@ class ViewChanges:
     def __init__(
         self, changed: ChangedViews, rig: Rig, surface: FineSurface, sharpness: float, backend: str = "auto"
     ) -> None:
-        share, stays = changed.share[..., None], 1.0 - changed.replaced[..., None]
+        share, gone = changed.share[..., None], changed.replaced[..., None]
         # weighed by the share, so that views which did not change do not tint what others changed
-        images = (
-            share * (changed.after - stays * changed.before),
-            share,
-            share * stays,
-            share * (changed.after - changed.before),
-        )
+        images = (share * (changed.after - (1.0 - gone) * changed.before), share * gone)
         options = ProjectionOptions(power=sharpness, least_cosine=DOUBTFUL / 2.0)
         self.project = ViewProjection(torch.cat(images, -1), changed.mask, rig, surface.joined, options, backend)
         self._require_outlines(changed.mask)
@@ -62,9 +55,7 @@ class ViewChanges:
             better = behind.quality > quality[unseen]
             values = values.index_copy(0, unseen[better], behind.mean()[better])
             quality = quality.index_copy(0, unseen[better], behind.quality[better])
-        channels = (values.shape[1] - 2) // 2
-        color, share, detail, difference = values.split((channels, 1, 1, channels), dim=1)
-        return SeenChange(color, share, detail, difference, smoothstep(quality, DOUBTFUL, SURE)[:, None])
+        return SeenChange(values, smoothstep(quality, DOUBTFUL, SURE)[:, None])
 
     def _require_outlines(self, mask: torch.Tensor) -> None:
         size = mask.shape[1:]
@@ -77,3 +68,8 @@ class ViewChanges:
                 f"Expected views of this mesh, but their outlines overlap with the mesh's by {overlap:.0%}; connect "
                 "the views that Render Bundle made of the same mesh, or lower what the edit may change."
             )
+
+
+def changed_colors(old: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
+    """Colours (P, 3) of ``old`` ones (P, 3) with a ``change`` (P, 4)."""
+    return old * (1.0 - change[:, 3:]) + change[:, :3]

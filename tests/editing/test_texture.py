@@ -11,8 +11,9 @@ from bundle3d.pipelines.editing.texture import TextureOptions, edit_texture
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.views.view_set import ViewSet
+from bundle3d.tests.meshes.shapes import torus
 
-from .cases import BLUE, RED, SIZE, ball_region, recolored, ring, texel_points, texture_of, views_of
+from .cases import BLUE, RED, SIZE, ball_region, recolored, ring, texel_points, texture_of, textured, views_of
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,16 @@ def test_all_of_the_surface_takes_the_new_colour(mesh: Mesh, blue: Mesh) -> None
     mask, _ = texel_points(mesh)
     error = (texture_of(blue)[mask].float() / 255 - BLUE).abs()
     assert float(error.mean()) < 0.02 and float(error.amax(1).quantile(0.99)) < 0.12
+
+
+def test_what_no_view_sees_takes_the_new_colour_too() -> None:
+    """Four views from the side do not see the top of a striped ring: its stripes go where theirs went."""
+    striped = textured(torus(0.65, 0.3, 36, 18), colors=lambda points: 0.5 + 0.3 * torch.sin(points * 12.0).sign())
+    views = views_of(striped, rig="kiss3dgen")
+    result = edit_texture(striped, views, recolored(views)).mesh
+    mask, points = texel_points(striped)
+    top = texture_of(result)[mask][points[:, 1] > 0.27].float() / 255
+    assert len(top) > 100 and float((top - BLUE).abs().mean()) < 0.03
 
 
 def test_nothing_but_the_texture_changes(mesh: Mesh, blue: Mesh) -> None:
