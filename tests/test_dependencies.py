@@ -25,11 +25,11 @@ ROWS = (
         "photo",
         "pixal3d",
         "photo3d",
-        "editing",
         "latents25d",
         "selfi",
         "evoscene",
     ),
+    ("editing",),
     ("training",),
     ("runner",),
 )
