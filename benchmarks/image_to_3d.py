@@ -336,6 +336,7 @@ def main() -> None:
         "varied": given.varied,
         "uncaptioned": given.uncaptioned,
         "photos": given.photos is not None,
+        "count": given.count,  # which objects there are depends on it
         "device": given.device,
         "models": [BaseFiles(path).stamp() for path in models],
     }
