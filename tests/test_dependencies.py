@@ -16,12 +16,11 @@ ROWS = (
     ("rendering",),
     ("texturing", "volumes"),
     ("metrics", "checkpoints"),
-    ("diffusion",),
+    ("diffusion", "isomer"),
     (
         "bundle",
         "lrm",
         "multiview",
-        "isomer",
         "photo",
         "pixal3d",
         "photo3d",

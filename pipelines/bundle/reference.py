@@ -16,9 +16,9 @@ from ..meshes.mesh import Mesh
 from ..meshes.normalise import require_normalised
 from ..meshes.padding import pad_texture
 from ..metrics.image import silhouette_iou
+from ..metrics.outline_overlaps import outline_overlaps
 from ..progress import Progress, Stage, silent
 from ..rendering.fit_scale import WIDE_RANGE, fit_scale
-from ..rendering.outline_overlaps import outline_overlaps
 from ..rendering.render_views import render_views
 from ..views.resize import resize_squares
 from ..views.rig import Rig, named_rig

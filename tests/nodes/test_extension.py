@@ -27,7 +27,12 @@ def test_examples_come_into_the_input_folder_once(extension: Any, folders: Path)
     mine.write_bytes(b"my own file")
     asyncio.run(extension.on_load())
     names = sorted(path.relative_to(folders / "input").as_posix() for path in (folders / "input").rglob("*.*"))
-    assert names == ["3d/bundle3d_rocket.glb", "bundle3d_figure.png"]
+    assert names == [
+        "3d/bundle3d_rocket.glb",
+        "bundle3d_figure.png",
+        "bundle3d_photo.png",
+        "bundle3d_views.png",
+    ]
     assert mine.read_bytes() == b"my own file"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from ..meshes.mesh import Mesh
-from ..metrics.image import silhouette_iou
+from ..rendering.rasterise import rasterise
 from ..views.view_set import ViewSet
-from .rasterise import rasterise
+from .image import silhouette_iou
 
 
 @torch.no_grad()
