@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def run(workflow: Path, settings: dict[str, str], out: Path, server: str | None) -> dict[str, Any]:
     """Runs a workflow on the server, or on one started for it; see :func:`run_workflow`."""
-    # Who is told to end ends as by Ctrl-C: ComfyUI and the job would go on without it.
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    if threading.current_thread() is threading.main_thread():
+        # Who is told to end ends as by Ctrl-C: ComfyUI and the job would go on without it.
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     if not workflow.is_file():
         raise Bundle3DError(f"The workflow file {workflow} does not exist; check the name.")
     if server is not None:

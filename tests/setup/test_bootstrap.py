@@ -188,7 +188,7 @@ def test_a_prompt_reaches_the_workflow(bootstrap: ModuleType, tmp_path: Path, mo
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_passes_a_prompt_on_but_not_that_of_a_shell() -> None:
-    call = ["make", "--dry-run", "demo"]
+    call = ["make", "--no-print-directory", "--dry-run", "demo"]
     shell = {**os.environ, "PROMPT": "%n@%m"}
     for arguments, words in (["PROMPT=a blue cube"], '--prompt "$PROMPT"'), ([], ""):
         done = subprocess.run([*call, *arguments], cwd=ROOT, env=shell, capture_output=True, text=True, check=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,15 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert "==SUPPRESS==" not in capsys.readouterr().out
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Tests that run in the background of a shell ignore Ctrl-C otherwise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_watch_ends_between_steps_and_estimates() -> None:
     stream = io.StringIO()
     watch = Watch("step", stream)
