@@ -15,8 +15,9 @@ from ..views.view_set import ViewSet
 from .material_names import material_of_faces, materials_of
 from .normal_detail import edit_normals
 from .region import Region
+from .repaint import ChangedTexels
 from .shape import ShapeEdit, ShapeOptions, edit_shape
-from .texture import ChangedTexels, TextureOptions, edit_texture
+from .texture import TextureOptions, edit_texture
 
 TEXTURE, NORMALS, GEOMETRY = MODES = ("texture", "texture and normal map", "geometry and texture")
 BENT, PAINTED, DONE = 40, 70, 100  # steps of the progress

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from ..meshes.mesh import Material, Mesh
 from ..meshes.tangents import tangent_frame, vertex_tangents
-from ..progress import Progress, Stage, silent
+from ..progress import Progress, silent
 from ..rendering.view_projection import ProjectionOptions, ViewProjection
 from ..views.view_set import ViewSet
 from .changes import require_same_cameras, resized, smoothstep
@@ -22,10 +22,11 @@ from .fine_surface import FineSurface, fine_surface, linear_part
 from .material_names import material_of_faces, materials_of
 from .own_textures import own_textures, texture_size
 from .region import Region, points_on
+from .repaint import DONE, TextureEdit, repaint
 from .rotations import rotated, rotation_between
 from .split_material import split_material
-from .texture import CHUNK, ChangedTexels, TextureEdit, TextureOptions, require_options
-from .texture_space import Texels, enlarged, refuse, texels_of, why_not_unique, with_gutter
+from .texture import TextureOptions, require_options
+from .texture_space import refuse, why_not_unique
 from .view_changes import DOUBTFUL, SURE
 
 # Degrees by which a normal must turn to count, and from which it counts in full; from NEAR on it is taken for another
@@ -33,7 +34,7 @@ from .view_changes import DOUBTFUL, SURE
 LEAST, MOST, NEAR, FAR = 2.0, 6.0, 45.0, 75.0
 FLAT = (128, 128, 255)
 LOWEST = 0.1  # of a normal along the surface's own
-PREPARED, LOOKED, DONE = 10, 30, 100  # steps of the progress
+PREPARED, LOOKED = 10, 30  # steps of the progress
 
 
 @torch.no_grad()
@@ -71,24 +72,8 @@ def edit_normals(
     project = ViewProjection(turns, mask, before.rig, surface.joined, settings, backend)
     progress(LOOKED, DONE)
     painter = _Painter(mesh, surface, project, region, linear_part(mesh, place))
-    index, materials, found = material_of_faces(mesh), list(mesh.materials), []
-    used = torch.unique(index[may_change]).tolist()
-    for done, number in enumerate(used):
-        texture = materials[number].normal_texture
-        assert texture is not None
-        share = (DONE - LOOKED) / len(used)
-        stage = Stage(progress, LOOKED + round(done * share), LOOKED + round((done + 1) * share), DONE)
-        old = enlarged(texture, options.scale, materials[number].repeat).to(mesh.vertices.device)
-        size = (old.shape[0], old.shape[1])
-        texels = texels_of(mesh, surface, may_change, index == number, size)
-        new, count = painter.paint(old, texels, materials[number].normal_scale, stage)
-        found.append(ChangedTexels(materials[number].name, *size, count))
-        if count:
-            materials[number] = replace(materials[number], normal_texture=new.cpu())
-    progress(DONE, DONE)
-    if not any(texture.changed for texture in found):
-        return TextureEdit(original, tuple(found))
-    return TextureEdit(mesh.with_(materials=tuple(materials)), tuple(found))
+    edited = repaint(mesh, surface, may_change, "normal_texture", options.scale, painter.paint, progress, LOOKED)
+    return edited.unless_same(original)
 
 
 def _turns(before: ViewSet, after: ViewSet) -> torch.Tensor:
@@ -145,24 +130,16 @@ class _Painter:
         mirror = torch.tensor((1.0, 1.0, 1.0, float(torch.linalg.det(axes)))).to(normals)
         self.tangents = torch.cat((tangents[:, :3] @ axes.T, tangents[:, 3:]), dim=1) * mirror
 
-    def paint(self, old: torch.Tensor, texels: Texels, scale: float, progress: Progress) -> tuple[torch.Tensor, int]:
-        """The texture (H, W, 3) uint8 with its new normals, and how many of the ``texels`` changed."""
-        new = old.clone()
-        flat = new.view(-1, new.shape[-1])
-        weight = torch.zeros(len(texels.index), device=old.device)
-        for start in range(0, len(weight), CHUNK):
-            progress(start, len(weight))
-            part = slice(start, start + CHUNK)
-            weight[part] = self._paint_chunk(
-                flat, texels.index[part], texels.face[part], texels.barycentric[part], scale
-            )
-        changed = (new != old).any(-1).reshape(-1)
-        return with_gutter(old, new, texels, weight), int(changed.sum())
-
-    def _paint_chunk(
-        self, flat: torch.Tensor, index: torch.Tensor, face: torch.Tensor, barycentric: torch.Tensor, scale: float
+    def paint(
+        self,
+        flat: torch.Tensor,
+        index: torch.Tensor,
+        face: torch.Tensor,
+        barycentric: torch.Tensor,
+        material: Material,
     ) -> torch.Tensor:
         """Write the new normals of P texels into ``flat``, and give the weights (P,) of the region there."""
+        scale = material.normal_scale
         fine = self.surface.mesh
         corners = fine.faces[face]
 

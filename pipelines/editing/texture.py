@@ -7,28 +7,26 @@ Source: specs/kernels.md section 5 (projection, harmonic fill); specs/kiss3dgen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from ..errors import Bundle3DError
-from ..meshes.mesh import Mesh
+from ..meshes.mesh import Material, Mesh
 from ..progress import Progress, Stage, silent
 from ..texturing.seam_levels import seam_levels
 from ..views.view_set import ViewSet
 from .changes import ChangedViews, compare_views
 from .fine_surface import FineSurface, fine_surface
-from .material_names import material_of_faces
 from .own_textures import own_textures
 from .region import Region, points_on
-from .texture_space import Texels, enlarged, texels_of, with_gutter
+from .repaint import CHUNK, DONE, TextureEdit, repaint
 from .view_changes import ViewChanges, changed_colors
 
 SCALES = (1, 2, 4)
 LARGEST_SIDE = 8192  # texels
-CHUNK = 1 << 18  # texels looked up at once
 REACH = 1e3  # world units over which changes are continued: all of the surface
-PREPARED, LOOKED, CONTINUED, DONE = 10, 20, 45, 100  # steps of the progress
+PREPARED, LOOKED, CONTINUED = 10, 20, 45  # steps of the progress
 
 
 @dataclass(frozen=True)
@@ -41,24 +39,6 @@ class TextureOptions:
     sharpness: float = 8.0
     resolution: int = 1024
     new_uv: bool = False
-
-
-@dataclass(frozen=True)
-class ChangedTexels:
-    """How many texels of a ``material``'s texture of ``height`` x ``width`` texels were ``changed``."""
-
-    material: str
-    height: int
-    width: int
-    changed: int
-
-
-@dataclass(frozen=True)
-class TextureEdit:
-    """The ``mesh`` with its new textures, and what changed in which of them."""
-
-    mesh: Mesh
-    textures: tuple[ChangedTexels, ...]
 
 
 @torch.no_grad()
@@ -98,26 +78,8 @@ def edit_texture(
     mesh = own_textures(mesh, may_change, options.scale, options.resolution, options.new_uv, preparing)
     surface = fine_surface(mesh, place)
     painter = _Painter(surface, changed, before, region, options, progress, backend)
-    materials, found = list(mesh.materials), []
-    index = material_of_faces(mesh)
-    used = torch.unique(index[may_change]).tolist()
-    for done, number in enumerate(used):
-        of_material = index == number
-        texture = materials[number].base_color_texture
-        assert texture is not None
-        size = (texture.shape[0] * options.scale, texture.shape[1] * options.scale)
-        texels = texels_of(mesh, surface, may_change, of_material, size)
-        share = (DONE - CONTINUED) / len(used)
-        stage = Stage(progress, CONTINUED + round(done * share), CONTINUED + round((done + 1) * share), DONE)
-        old = enlarged(texture, options.scale, materials[number].repeat).to(mesh.vertices.device)
-        new, count = painter.paint(old, texels, stage)
-        found.append(ChangedTexels(materials[number].name, *size, count))
-        if count:
-            materials[number] = replace(materials[number], base_color_texture=new.cpu())
-    progress(DONE, DONE)
-    if not any(texture.changed for texture in found):
-        return TextureEdit(original, tuple(found))
-    return TextureEdit(mesh.with_(materials=tuple(materials)), tuple(found))
+    edited = repaint(mesh, surface, may_change, "base_color_texture", options.scale, painter.paint, progress, CONTINUED)
+    return edited.unless_same(original)
 
 
 def require_options(mesh: Mesh, region: Region | None, options: TextureOptions) -> None:
@@ -155,20 +117,13 @@ class _Painter:
         progress(LOOKED, DONE)
         self.hidden = _continued(surface, self.look, Stage(progress, LOOKED, CONTINUED, DONE))
 
-    def paint(self, old: torch.Tensor, texels: Texels, progress: Progress) -> tuple[torch.Tensor, int]:
-        """The texture (H, W, C) uint8 with its new colours, and how many of the ``texels`` changed."""
-        new = old.clone()
-        flat = new.view(-1, new.shape[-1])
-        weight = torch.zeros(len(texels.index), device=old.device)
-        for start in range(0, len(weight), CHUNK):
-            progress(start, len(weight))
-            part = slice(start, start + CHUNK)
-            weight[part] = self._paint_chunk(flat, texels.index[part], texels.face[part], texels.barycentric[part])
-        changed = (new != old).any(-1).reshape(-1)
-        return with_gutter(old, new, texels, weight), int(changed.sum())
-
-    def _paint_chunk(
-        self, flat: torch.Tensor, index: torch.Tensor, face: torch.Tensor, barycentric: torch.Tensor
+    def paint(
+        self,
+        flat: torch.Tensor,
+        index: torch.Tensor,
+        face: torch.Tensor,
+        barycentric: torch.Tensor,
+        material: Material,
     ) -> torch.Tensor:
         """Write the new colours of P texels into ``flat``, and give the weights (P,) of the region there."""
         fine, normals = self.surface.mesh, self.surface.normals

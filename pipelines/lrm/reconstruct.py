@@ -13,10 +13,9 @@ import torch
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
 from ..meshes.simplify import simplify
-from ..metrics.image import silhouette_iou
+from ..metrics.outline_overlaps import outline_overlaps
 from ..progress import Progress, Stage, silent
 from ..rendering.fit_scale import WIDE_RANGE, fit_scale
-from ..rendering.rasterise import rasterise
 from ..rendering.render_mesh import render_mesh
 from ..views.rig import Rig
 from ..views.view_set import ViewSet
@@ -151,7 +150,5 @@ def _scaled(mesh: Mesh, factor: float) -> Mesh:
 
 
 def _overlaps(mesh: Mesh, views: ViewSet) -> tuple[float, ...]:
-    height, width = views.size
-    covered = rasterise(views.rig.clip(mesh.vertices, width / height), mesh.faces, height, width).mask.float()
-    overlaps = silhouette_iou(covered, views.mask).tolist()
+    overlaps = outline_overlaps(mesh, views)
     return tuple(overlap if shows else math.nan for overlap, shows in zip(overlaps, shows_object(views)))
