@@ -9,7 +9,7 @@ from ..pipelines.diffusion.control import Control, check_control
 from ..pipelines.diffusion.control_image import MODES
 from ..pipelines.diffusion.models import ControlNet
 from ..pipelines.errors import Bundle3DError
-from .sockets import ControlNets, Controls
+from .sockets import ControlBatch, ControlNets, Controls
 
 
 class Bundle3D_BundleControl(io.ComfyNode):
@@ -25,7 +25,9 @@ class Bundle3D_BundleControl(io.ComfyNode):
             inputs=[
                 ControlNets.Input("control_net", tooltip="The network, from Load Bundle ControlNet."),
                 io.Image.Input(
-                    "image", tooltip="What to hold to: a bundle image, resized to the bundle that is drawn."
+                    "image",
+                    tooltip="What to hold to: a bundle image, resized to the bundle that is drawn. A batch has one for "
+                    "each bundle of Generate Bundle's batch.",
                 ),
                 Controls.Input("controls", optional=True, tooltip="Other controls that act, too."),
                 io.Combo.Input(
@@ -96,12 +98,16 @@ class Bundle3D_BundleControl(io.ComfyNode):
         end: float,
         down_scale: float,
         make_map: bool = True,
-        controls: tuple[Control, ...] = (),
+        controls: tuple[ControlBatch, ...] = (),
     ) -> io.NodeOutput:
         if start >= end:
             raise Bundle3DError(f"Expected a start before the end, but got {start} and {end}; lower start.")
-        own = Control(image[0, ..., :3], control_net, mode, strength, start, end, down_scale, make_map)
-        check_control(own)
+        own = tuple(
+            Control(picture[..., :3], control_net, mode, strength, start, end, down_scale, make_map)
+            for picture in image
+        )
+        for control in own:
+            check_control(control)
         return io.NodeOutput((*controls, own) if strength else controls)
 
 

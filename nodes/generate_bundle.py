@@ -7,7 +7,6 @@ from dataclasses import replace
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.diffusion.control import Control
 from ..pipelines.diffusion.draw import BundleRequest, draw_bundle
 from ..pipelines.diffusion.models import BundleModels, Redux
 from ..pipelines.errors import Bundle3DError
@@ -16,7 +15,7 @@ from .batch import map_batch
 from .compute import as_output
 from .seeds import LARGEST_SEED, seed_input, seed_of
 from .sizes import bundle_size, check_batch, size_inputs
-from .sockets import Controls, Models, ReduxModels
+from .sockets import ControlBatch, Controls, Models, ReduxModels
 
 
 class Bundle3D_GenerateBundle(io.ComfyNode):
@@ -116,7 +115,7 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
         redux_strength: float,
         lora_scale: float,
         initial_image: torch.Tensor | None = None,
-        controls: tuple[Control, ...] = (),
+        controls: tuple[ControlBatch, ...] = (),
         redux: Redux | None = None,
         redux_image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
@@ -126,6 +125,8 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
             )
         check_batch(initial_image, batch_size, "initial images")
         check_batch(redux_image, batch_size, "Redux images")
+        for pictures in controls:
+            check_batch(pictures, batch_size, "control images")
         height, width = bundle_size(width, height, models.vae.module.config.sample_size, models.pixels_per_token)
         request = BundleRequest(
             prompt=prompt,
@@ -135,7 +136,6 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
             guidance=guidance,
             seed=seed,
             strength=strength,
-            controls=controls,
             redux_strength=redux_strength,
             lora_scale=lora_scale,
         )
@@ -145,7 +145,13 @@ class Bundle3D_GenerateBundle(io.ComfyNode):
                 None if images is None else images[index % len(images), ..., :3]
                 for images in (initial_image, redux_image)
             )
-            own = replace(request, seed=seed_of(seed, index), initial_image=start, redux_image=shown)
+            own = replace(
+                request,
+                seed=seed_of(seed, index),
+                initial_image=start,
+                controls=tuple(pictures[index % len(pictures)] for pictures in controls),
+                redux_image=shown,
+            )
             return draw_bundle(replace(models, redux=redux), own, progress)
 
         bundles = map_batch(range(batch_size), draw, [None], "choose a smaller size or weights in fp8")

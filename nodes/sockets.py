@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.diffusion.control import Control
 from ..pipelines.views.view_set import ViewSet
 
 
@@ -42,11 +43,14 @@ class ViewBatch:
         return [image for image in images if image is not None]
 
 
+# One control of a drawing: the same settings with a picture for each bundle of a batch, or one for all of them.
+ControlBatch = tuple[Control, ...]
+
 Views = io.Custom("BUNDLE3D_VIEWS")  # carries a ViewBatch
 Models = io.Custom("BUNDLE3D_MODELS")  # carries a BundleModels
 ViewModels = io.Custom("BUNDLE3D_MULTIVIEW_MODELS")  # carries a MultiviewModels
 ControlNets = io.Custom("BUNDLE3D_CONTROL_NET")  # carries a ControlNet
-Controls = io.Custom("BUNDLE3D_CONTROLS")  # carries a tuple of Control
+Controls = io.Custom("BUNDLE3D_CONTROLS")  # carries a ControlBatch for each control
 ReduxModels = io.Custom("BUNDLE3D_REDUX")  # carries a Redux
 Regions = io.Custom("BUNDLE3D_REGION")  # carries a tuple of Region, one per mesh
 ReconstructionModels = io.Custom("BUNDLE3D_RECONSTRUCTION_MODEL")  # carries a HeldModel

@@ -141,11 +141,34 @@ def test_controls_make_a_list(run: Run) -> None:
     net, image = tiny_control_network(), torch.rand(1, 8, 16, 3)
     first = run("Bundle3D_BundleControl", control_net=net, image=image)[0]
     both = run("Bundle3D_BundleControl", control_net=net, image=image, mode="blur", end=0.3, controls=first)[0]
-    assert [(control.mode, control.scale, control.end) for control in both] == [("tile", 0.6, 0.65), ("blur", 0.6, 0.3)]
+    assert [(control.mode, control.scale, control.end) for (control,) in both] == [
+        ("tile", 0.6, 0.65),
+        ("blur", 0.6, 0.3),
+    ]
     without = run("Bundle3D_BundleControl", control_net=net, image=image, strength=0.0, controls=both)[0]
     assert without == both and run("Bundle3D_BundleControl", control_net=net, image=image, strength=0.0)[0] == ()
     with pytest.raises(Bundle3DError, match="start before the end"):
         run("Bundle3D_BundleControl", control_net=net, image=image, start=0.7)
+
+
+def test_every_bundle_of_a_batch_is_held_to_its_own_picture(run: Run, models: Any) -> None:
+    from bundle3d.tests.support.tiny_flux import tiny_control_network
+
+    net = tiny_control_network()
+    pictures = torch.rand(2, 64, 128, 3, generator=torch.Generator().manual_seed(0))
+
+    def controls(images: torch.Tensor) -> Any:
+        return run("Bundle3D_BundleControl", control_net=net, image=images, strength=1.0, end=1.0)[0]
+
+    call = {"models": models, "prompt": "a cube", "steps": 2, **SIZE}
+    together = run("Bundle3D_GenerateBundle", controls=controls(pictures), batch_size=2, **call)[0]
+    for index in range(2):
+        alone = run("Bundle3D_GenerateBundle", controls=controls(pictures[index : index + 1]), seed=index, **call)[0]
+        assert torch.equal(together[index], alone[0])
+    one_for_all = run("Bundle3D_GenerateBundle", controls=controls(pictures[:1]), batch_size=2, **call)[0]
+    assert torch.equal(one_for_all[0], together[0]) and not torch.equal(one_for_all[1], together[1])
+    with pytest.raises(Bundle3DError, match="1 or 3 control images"):
+        run("Bundle3D_GenerateBundle", controls=controls(pictures), batch_size=3, **call)
 
 
 def test_a_trained_control_net_has_the_modes_that_it_notes(run: Run, models: Any, tiny_folder: Path) -> None:
@@ -159,7 +182,7 @@ def test_a_trained_control_net_has_the_modes_that_it_notes(run: Run, models: Any
     own, union = (run("Bundle3D_LoadControlNet", control_net=name)[0] for name in ("own", "union"))
     assert own.modes == {"normal": 7, "tile": 1} and union.modes["lq"] == 6
     image = torch.rand(1, 64, 128, 3, generator=torch.Generator().manual_seed(0))
-    [control] = run("Bundle3D_BundleControl", control_net=own, image=image, mode="normal")[0]
+    [[control]] = run("Bundle3D_BundleControl", control_net=own, image=image, mode="normal")[0]
     assert prepare_control(models, control, 64, 128, torch.Generator()).mode_id == 7
     for net, mode, modes in ((own, "canny", "normal, tile,"), (union, "normal", "canny, tile, .*, lq,")):
         with pytest.raises(Bundle3DError, match=f"modes {modes} but got '{mode}'"):
@@ -176,11 +199,11 @@ def test_control_maps_are_made_unless_they_are_given(run: Run, models: Any) -> N
 
     def condition(picture: torch.Tensor, make_map: bool) -> torch.Tensor:
         call = {"control_net": net, "image": picture, "mode": "normal", "make_map": make_map}
-        [control] = run("Bundle3D_BundleControl", **call)[0]
+        [[control]] = run("Bundle3D_BundleControl", **call)[0]
         return prepare_control(models, control, 64, 128, torch.Generator().manual_seed(0)).condition
 
     assert torch.equal(condition(image, True), condition(normals, False))
-    [saved_before] = run("Bundle3D_BundleControl", control_net=net, image=image, mode="normal")[0]
+    [[saved_before]] = run("Bundle3D_BundleControl", control_net=net, image=image, mode="normal")[0]
     assert saved_before.make_map
     assert not torch.equal(condition(image, False), condition(normals, False))
 
