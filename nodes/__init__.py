@@ -46,6 +46,7 @@ NODE_FILES = (
     "paint_region",
     "mesh_region",
     "edit_mesh",
+    "compare_meshes",
     "check_models",
 )
 

@@ -28,16 +28,21 @@ def turntable(
     elevation: float = 15.0,
     progress: Progress = silent,
     supersample: int = 2,
+    orbit: Rig | None = None,
 ) -> torch.Tensor:
     """Frames (F, size, size, 3) sRGB on white of one turn, starting in front; the whole mesh stays in the picture.
+
+    With an ``orbit`` of ``framing_orbit`` it is seen by those cameras instead, one frame each.
 
     ``elevation`` of the camera is in degrees; modes as in ``render_mesh``, depth from the nearest to the farthest point
     of the mesh's bounding sphere. On the CPU frames are drawn side by side. Reports every frame with itself as the
     preview, and several times a second that work goes on, without one.
     """
-    if frames < 1:
-        raise Bundle3DError(f"A turntable needs at least one frame, but got {frames}; try 36.")
-    renderer, orbit = mesh_renderer(mesh, mode, supersample), framing_orbit(mesh, frames, elevation)
+    if orbit is None:
+        if frames < 1:
+            raise Bundle3DError(f"A turntable needs at least one frame, but got {frames}; try 36.")
+        orbit = framing_orbit(mesh, frames, elevation)
+    frames, renderer = len(orbit), mesh_renderer(mesh, mode, supersample)
     radius = orbit[0].distance * SHARE_OF_DISTANCE
     pictures, done = mesh.vertices.new_empty(frames, size, size, 3), 0
 
