@@ -8,6 +8,7 @@ import torch
 
 from ..errors import Bundle3DError
 from ..progress import Progress, Stage, silent
+from ..views.finite import require_finite
 from .autoencoder import decode_latents, encode_image, spatial_factor
 from .control import Control, check_control, control_residuals, is_active, prepare_control
 from .control_image import resized
@@ -111,6 +112,7 @@ def check_request(models: BundleModels, request: BundleRequest) -> None:
             raise Bundle3DError(
                 f"Expected pictures of shape (height, width, 3), but got {tuple(picture.shape)}; give RGB pictures."
             )
+    require_finite(*(picture for picture in pictures if picture is not None))
 
 
 def _conditioning(models: BundleModels, request: BundleRequest) -> Conditioning:

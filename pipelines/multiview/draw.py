@@ -13,6 +13,7 @@ from ..diffusion.holder import Holder
 from ..diffusion.preview import preview
 from ..errors import Bundle3DError
 from ..progress import Progress, Stage, silent
+from ..views.finite import require_finite
 from .conditioning import ViewConditioning, encode_picture
 from .models import MultiviewModels, check_models
 from .reference_attention import predict
@@ -127,8 +128,7 @@ def check_request(models: MultiviewModels, request: ViewRequest) -> None:
         raise Bundle3DError(
             f"Expected a picture of shape (height, width, 3), but got {tuple(picture.shape)}; give an RGB picture."
         )
-    if not bool(torch.isfinite(picture).all()):
-        raise Bundle3DError("Expected finite colours, but some are NaN or infinite; check where the picture is made.")
+    require_finite(picture)
 
 
 def _predict(

@@ -7,6 +7,7 @@ import torch
 from scipy import ndimage
 
 from ..errors import Bundle3DError
+from ..views.finite import require_finite
 from ..views.masks import border_colors, soften_mask, white_behind
 from ..views.rig import Rig
 from ..views.view_set import ViewSet
@@ -33,8 +34,7 @@ def views_from_images(images: torch.Tensor, rig: Rig, masks: torch.Tensor | None
             f"Expected masks of {tuple(images.shape[:3])}, as the views are, but got {tuple(masks.shape)}; give one "
             "for each view."
         )
-    if not bool(torch.isfinite(images).all()):
-        raise Bundle3DError("Expected finite colours, but some are NaN or infinite; check where the views are made.")
+    require_finite(images)
     colors = images.float().cpu().clamp(0.0, 1.0)
     background = border_colors(colors)[:, None, None]
     if masks is None:

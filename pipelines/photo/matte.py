@@ -9,6 +9,7 @@ import torch
 from scipy import ndimage
 
 from ..errors import Bundle3DError
+from ..views.finite import require_finite
 from ..views.masks import OPAQUE, border_pixels
 from .rim import clean_rim
 
@@ -24,6 +25,7 @@ HOLE_SHARE, LEAST_HOLE = 0.0002, 16  # of the image, and in pixels: the least ar
 ADVICE = "cut it out with Load Background Removal Model and Remove Background, and connect the mask"
 # The mask of ComfyUI's Load Image is 0 on the object, and 0 everywhere where the file has no alpha.
 MASK_ADVICE = "switch invert_mask on where it comes from ComfyUI's Load Image, or leave it out"
+AROUND = "The mask is 1 along the photo's border: if it shows what is around the object, switch invert_mask on."
 ALPHA_ADVICE = "choose to cut by the background's colour, or connect a mask"
 
 
@@ -50,13 +52,17 @@ def cut_out(
     ``mask`` (h, w), 1 on the object, of any size of the same shape; ``alpha`` (H, W), the image's own. ``by`` is one of
     ``CUTS``: automatic takes the first of mask, alpha and background colour that says anything. ``holes``: whether
     enclosed pieces of the background's colour are background. Raises Bundle3DError for an empty mask, a mask of another
-    shape, what is asked for and not there, and a background that is not of one colour.
+    shape, what is asked for and not there, a background that is not of one colour, and pixels that are no numbers.
     """
     if by not in CUTS:
         raise Bundle3DError(f"Expected a way to cut out ({', '.join(CUTS)}), but got {by!r}; choose one of these.")
+    if rgb.ndim != 3 or rgb.shape[-1] != 3 or not rgb.numel():
+        raise Bundle3DError(f"Expected an RGB image (H, W, 3), but got {tuple(rgb.shape)}; convert it to RGB.")
+    require_finite(rgb, *(given for given in (alpha, mask) if given is not None))
     if by in ("automatic", "mask") and mask is not None and (by == "mask" or _says_something(mask)):
         share = _object_share(_fitted(mask, rgb), "mask", MASK_ADVICE)
-        return Matte(clean_rim(rgb, share), share, ("Cut out by the mask.",))
+        inverted = float(border_pixels(share[None, ..., None]).mean()) > 0.5 and _says_something(share)
+        return Matte(clean_rim(rgb, share), share, ("Cut out by the mask.", *([AROUND] if inverted else [])))
     if by in ("automatic", "alpha") and alpha is not None and (by == "alpha" or _says_something(alpha)):
         return Matte(rgb, _object_share(alpha, "alpha channel", ALPHA_ADVICE), ("Cut out by the image's own alpha.",))
     if by in ("mask", "alpha"):

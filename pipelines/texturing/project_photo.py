@@ -21,6 +21,7 @@ from ..rendering.color import linear_to_srgb, srgb_to_linear
 from ..rendering.texture import sample_texture
 from ..rendering.view_projection import ProjectionOptions, ViewProjection
 from ..views.camera import Camera
+from ..views.finite import require_finite
 from ..views.rig import Rig
 from .paintable import paintable
 from .seam_levels import seam_levels
@@ -60,13 +61,15 @@ def project_photo(
     ``mask`` (H, W) in [0, 1] tells where the photo shows the object. The texture is ``resolution`` texels wide, or more
     where the mesh's own is finer; its other textures are kept, vertex colours go into the texture.
 
-    Raises Bundle3DError for a mesh without faces, and for an empty mask or one of another size.
+    Raises Bundle3DError for a mesh without faces, for an empty mask or one of another size, and for pixels that are no
+    numbers.
     """
     if mask.shape != photo.shape[:2] or not bool((mask > 0.5).any()):
         raise Bundle3DError(
             f"Expected a mask of the photo's size {tuple(photo.shape[:2])} with an object in it, but got "
             f"{tuple(mask.shape)}; prepare the photo first."
         )
+    require_finite(photo, mask)
     surface, size = paintable(mesh, resolution, Stage(progress, 0, PREPARED, DONE), backend)
     fine = densify(surface, EDGE)
     joined, ids = joined_at_seams(fine)

@@ -11,6 +11,7 @@ import torch
 
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
+from .finite import require_finite
 from .masks import soften_mask, unmix_white
 from .normals import decode_normals, encode_normals, mask_from_normals
 from .rig import Rig, named_rig
@@ -124,10 +125,7 @@ def split_bundle(
         raise Bundle3DError(f"Expected one RGB image of shape (H, W, 3), but got {tuple(image.shape)}; pick one image.")
     rig = rig or named_rig("kiss3dgen")
     layout = BundleLayout.of(image.shape[0], image.shape[1], len(rig))
-    if not bool(torch.isfinite(image).all()):
-        raise Bundle3DError(
-            "Expected finite pixel values, but some are NaN or infinite; check where the image is made."
-        )
+    require_finite(image)
     tiles = layout.split(image.float().clamp(0.0, 1.0))
     rgb = tiles[0].contiguous()
     normal, mask = decode_normal_tiles(tiles[1], rgb, rig, soft, progress)

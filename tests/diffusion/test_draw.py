@@ -205,6 +205,7 @@ def test_inputs_are_left_alone(models: BundleModels) -> None:
         ({"redux_image": IMAGE}, "Redux"),
         ({"initial_image": IMAGE[None]}, r"shape \(height, width, 3\), but got \(1, 32, 64, 3\)"),
         ({"controls": (Control(torch.zeros(8, 8, 4), shallow_network()),)}, r"got \(8, 8, 4\)"),
+        ({"initial_image": IMAGE * float("nan")}, "NaN or infinite; check"),
         ({"controls": (Control(IMAGE, shallow_network(), start=0.7, end=0.2),)}, "0.7 to 0.2; change"),
         ({"controls": (Control(IMAGE, tiny_control_network(num_attention_heads=4)),)}, "ControlNet to be 32.*it is 64"),
     ],

@@ -125,3 +125,26 @@ def test_an_image_of_one_colour_is_refused() -> None:
 def test_the_box_of_the_scene_is_the_object() -> None:
     rows, columns = matte_by_color(values(scene())).alpha.nonzero().unbind(1)
     assert (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1) == BOX
+
+
+def test_a_mask_that_shows_the_surroundings_is_named() -> None:
+    image, truth = values(scene()), values(mask())
+    (said, advice) = cut_out(image, mask=1.0 - truth).notes  # as ComfyUI's Load Image gives it
+    assert said == "Cut out by the mask." and "invert_mask" in advice
+    assert cut_out(image, mask=truth).notes == (said,)
+    assert cut_out(image, mask=torch.ones_like(truth), by="mask").notes == (said,), "the photo shows the object alone"
+
+
+@pytest.mark.parametrize("what", ["rgb", "alpha", "mask"])
+def test_pixels_that_are_no_numbers_are_refused(what: str) -> None:
+    given = {"rgb": values(scene()), "alpha": values(mask()), "mask": values(mask())}
+    given[what] = given[what].clone()
+    given[what][20, 20] = float("nan")
+    with pytest.raises(Bundle3DError, match="NaN or infinite"):
+        cut_out(**given)
+
+
+def test_images_without_three_colours_are_refused() -> None:
+    for image in (values(scene())[..., :1], values(mask()), torch.zeros(0, 4, 3)):
+        with pytest.raises(Bundle3DError, match=SENTENCE):
+            cut_out(image)

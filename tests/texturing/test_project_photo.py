@@ -203,3 +203,5 @@ def test_the_mesh_and_the_photo_are_left_as_they_were_and_refusals_are_clear(bal
     assert torch.equal(*textures)
     with pytest.raises(Bundle3DError, match="prepare the photo"):
         project_photo(mesh, photo, mask * 0.0, FRONT)
+    with pytest.raises(Bundle3DError, match="NaN or infinite"):
+        project_photo(mesh, photo * float("nan"), mask, FRONT)
