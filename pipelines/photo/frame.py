@@ -15,6 +15,7 @@ from ..views.resize import resize_squares
 RATIO = 0.85  # of the square's side that the object's longer side takes
 SMALLEST = 16  # pixels
 LARGEST = 8192  # pixels
+LARGEST_SQUARE = 2 * LARGEST  # pixels of the photo
 BACKGROUNDS = {"white": 1.0, "grey": 127.0 / 255.0, "black": 0.0}
 OBJECTS = ("automatic", "largest", "all")
 FRAMINGS = ("object", "reference")
@@ -51,7 +52,7 @@ def frame_object(
     rgb (H, W, 3) and alpha (H, W) in [0, 1]. ``objects``: automatic keeps the largest where several stand clearly
     apart, largest the largest connected piece, all everything. ``framing`` reference frames the whole photo without its
     last row and column, as the reference does, for its box takes the background in. Raises Bundle3DError for an empty
-    alpha and values out of range.
+    alpha, values out of range, and an object that takes too large a square.
     """
     _check(size, ratio, background, objects, framing)
     notes: list[str] = []
@@ -64,6 +65,11 @@ def frame_object(
         if left == 0 or top == 0 or right == width or bottom == height:
             notes.append("The object touches the edge of the photo; what lies beyond is missing.")
     side = max(1, int(max(right - left, bottom - top) / ratio))
+    if side > LARGEST_SQUARE:
+        raise Bundle3DError(
+            f"Expected a square of at most {LARGEST_SQUARE:,} pixels around the object, but a ratio of {ratio:g} takes "
+            f"{side:,}; raise the ratio, or use a smaller photo."
+        )
     x, y = left - (side - (right - left)) // 2, top - (side - (bottom - top)) // 2
     weighted = torch.cat([rgb * alpha[..., None], alpha[..., None]], dim=-1)
     square = torch.zeros(side, side, 4, dtype=rgb.dtype, device=rgb.device)

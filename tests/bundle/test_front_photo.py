@@ -47,3 +47,25 @@ def test_empty_and_unequal_masks_are_refused() -> None:
         front_photo(photo, torch.zeros(16, 16), goal)
     with pytest.raises(Bundle3DError, match="Prepare Photo"):
         front_photo(photo, torch.ones(8, 8), goal)
+
+
+def test_a_small_object_in_a_large_photo_is_enlarged_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, interpolate = [], torch.nn.functional.interpolate
+    monkeypatch.setattr(
+        torch.nn.functional, "interpolate", lambda *a, **k: sizes.append(k["size"]) or interpolate(*a, **k)
+    )
+    mask, goal = torch.zeros(2000, 3000), disc(128, (60.0, 70.0), 50.0)
+    mask[1500:1512, 2000:2012] = 1.0  # whole, the photo would have some 10,000 x 16,000 pixels at this scale
+    photo = torch.full((2000, 3000, 3), 0.5)
+    photo[1500:1512, 2000:2012] = torch.tensor((0.2, 0.6, 0.3))
+    tile, covered = front_photo(photo, mask, goal)
+    assert max(sizes[0]) < 400, "of a tile of 128"
+    torch.testing.assert_close(tile[60, 70], torch.tensor((0.2, 0.6, 0.3)), atol=0.02, rtol=0)
+    rows, columns = (covered > 0.5).nonzero().unbind(1)
+    assert abs(float(rows.float().mean()) - 60.0) < 1.5 and abs(float(columns.float().mean()) - 70.0) < 1.5
+
+
+def test_pixels_that_are_no_numbers_are_refused() -> None:
+    mask = disc(64, (30.0, 34.0), 20.0)
+    with pytest.raises(Bundle3DError, match="finite"):
+        front_photo(torch.full((64, 64, 3), float("nan")), mask, mask)

@@ -123,3 +123,9 @@ def test_values_out_of_range_are_refused(wrong: dict[str, object]) -> None:
 def test_one_pixel_of_object_is_framed() -> None:
     framed = frame_object(*photo((80, 50, 81, 51)), size=64)
     assert float(framed.alpha.max()) > 0.9 and torch.isfinite(framed.rgb).all()
+
+
+def test_a_square_that_no_memory_holds_is_refused() -> None:
+    whole = torch.ones(1, 1700)  # at a ratio of 0.1 a square of 17,000 x 17,000
+    with pytest.raises(Bundle3DError, match=r"a ratio of 0.1 takes 17,000; raise the ratio"):
+        frame_object(whole[..., None].expand(-1, -1, 3), whole, size=SIZE, ratio=0.1)
