@@ -1,0 +1,199 @@
+"""From latents at sparse voxels to shape or material at voxels many times finer.
+
+Modules are named so that their tensors carry the names of the published checkpoints.
+Source: specs/pixal3d.md section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..errors import Bundle3DError
+from ..progress import Progress, silent
+from ..volumes.neighbours import neighbour_map
+from ..volumes.sparse_convolution import submanifold_convolution
+from ..volumes.sparse_voxels import SparseVoxels
+from ..volumes.subdivide import channel_to_space, subdivide_coords
+from .config import CHILDREN, VoxelDecoderConfig
+
+NORM_EPS = 1e-6  # of the blocks' norms; the last one has torch's default of 1e-5
+MLP_RATIO = 4
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """``voxels``, the finest ones with what the decoder says of them, and which children (N, 8) bool of the voxels of
+    every level exist, coarsest first.
+    """
+
+    voxels: SparseVoxels
+    children: tuple[torch.Tensor, ...]
+
+
+class VoxelDecoder(nn.Module):
+    """Sparse convolutions; voxels split between levels, into those children that the decoder or its caller names."""
+
+    def __init__(self, config: VoxelDecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.channels
+        self.from_latent = nn.Linear(config.latent_channels, channels[0])
+        levels: list[nn.Module] = []
+        for level, (own, count) in enumerate(zip(channels, config.blocks)):
+            blocks: list[nn.Module] = [_Block(own) for _ in range(count)]
+            if level + 1 < len(channels):
+                blocks.append(_Split(own, channels[level + 1], config.subdivides))
+            levels.append(nn.ModuleList(blocks))
+        self.blocks = nn.ModuleList(levels)
+        self.output_layer = nn.Linear(channels[-1], config.out_channels)
+
+    def forward(
+        self,
+        latents: SparseVoxels,
+        children: Sequence[torch.Tensor] | None = None,
+        dtype: torch.dtype = torch.float32,
+        progress: Progress = silent,
+    ) -> Decoded:
+        """What ``latents`` (N, latent channels) stand for, in a lattice ``config.factor`` times finer.
+
+        ``children`` are those of a shape's `Decoded`; a texture decoder needs them. The first and last layer compute in
+        the type of the latents, all others in ``dtype``. ``progress`` counts blocks. Raises Bundle3DError for latents
+        and children of other shapes, and where no voxel is left.
+        """
+        voxels, found = self._trunk(latents, children, dtype, progress)
+        hidden = voxels.features.to(latents.features.dtype)
+        out = self.output_layer(functional.layer_norm(hidden, hidden.shape[-1:]))
+        return Decoded(voxels.with_features(out), found)
+
+    def upsample(
+        self, latents: SparseVoxels, dtype: torch.dtype = torch.float32, progress: Progress = silent
+    ) -> torch.Tensor:
+        """(M, 4) int32: where the finest voxels of ``latents`` are, without what they are, which costs most."""
+        return self._trunk(latents, None, dtype, progress, features=False)[0].coords
+
+    def _trunk(
+        self,
+        latents: SparseVoxels,
+        children: Sequence[torch.Tensor] | None,
+        dtype: torch.dtype,
+        progress: Progress,
+        features: bool = True,
+    ) -> tuple[SparseVoxels, tuple[torch.Tensor, ...]]:
+        """The finest voxels before the last layer, and the children of every level.
+
+        Without ``features`` it stops as soon as it knows where the voxels are.
+        """
+        self._check(latents, children)
+        voxels = latents.with_features(self.from_latent(latents.features).to(dtype))
+        neighbours = neighbour_map(voxels.coords, voxels.resolution)
+        found: list[torch.Tensor] = []
+        blocks = [block for level in self.blocks.children() for block in level.children()]
+        for done, block in enumerate(blocks, start=1):
+            if isinstance(block, _Split):
+                own = block.children_of(voxels.features) if children is None else children[len(found)]
+                _check_children(own, len(voxels.coords), len(found))
+                found.append(own)
+                finer = subdivide_coords(voxels.coords, own)
+                if not features and len(found) == self.splits:
+                    return SparseVoxels(finer, finer.new_zeros(len(finer), 0), 2 * voxels.resolution), tuple(found)
+                beside = neighbour_map(finer, 2 * voxels.resolution)
+                split = block(voxels.features, own, neighbours, beside)
+                voxels, neighbours = SparseVoxels(finer, split, 2 * voxels.resolution), beside
+            else:
+                voxels = voxels.with_features(block(voxels.features, neighbours))
+            progress(done, len(blocks))
+        return voxels, tuple(found)
+
+    @property
+    def splits(self) -> int:
+        """How many times voxels split."""
+        return len(self.config.channels) - 1
+
+    def _check(self, latents: SparseVoxels, children: Sequence[torch.Tensor] | None) -> None:
+        if latents.features.shape[1] != self.config.latent_channels or not len(latents.coords):
+            raise Bundle3DError(
+                f"Expected voxels with {self.config.latent_channels} latent channels, but got "
+                f"{tuple(latents.features.shape)}; use the latents of this decoder's stage."
+            )
+        if children is None and not self.config.subdivides:
+            raise Bundle3DError(
+                "Expected the subdivision of a shape to decode its texture on, but there is none; decode the shape "
+                "first."
+            )
+        if children is not None and len(children) != self.splits:
+            raise Bundle3DError(
+                f"Expected the subdivision of a shape in {self.splits} levels, but got {len(children)}; decode shape "
+                "and texture with decoders of one family."
+            )
+
+
+def _check_children(children: torch.Tensor, count: int, level: int) -> None:
+    if children.shape[0] != count:
+        raise Bundle3DError(
+            f"Expected the children of {count} voxels at level {level}, but got those of {children.shape[0]}; use the "
+            "subdivision of the shape with the same voxels."
+        )
+    if not bool(children.any()):
+        raise Bundle3DError(
+            "Expected a surface in the latents of the shape, but the decoder finds none; sample the shape with another "
+            "seed or picture."
+        )
+
+
+class _Convolution(nn.Module):
+    """A convolution over the occupied ones among a voxel's 27 neighbours."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, 3, 3, 3, inputs))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        nn.init.normal_(self.weight, std=(27 * inputs) ** -0.5)
+
+    def forward(self, features: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+        return submanifold_convolution(features, self.weight.to(features), self.bias.to(features), neighbours)
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _Convolution(channels, channels)
+        self.norm = nn.LayerNorm(channels, eps=NORM_EPS)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, MLP_RATIO * channels), nn.SiLU(), nn.Linear(MLP_RATIO * channels, channels)
+        )
+
+    def forward(self, features: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.mlp(self.norm(self.conv(features, neighbours))) + features
+        return out
+
+
+class _Split(nn.Module):
+    """Eight voxels of one, of which those exist that the block says or is told."""
+
+    def __init__(self, inputs: int, outputs: int, subdivides: bool) -> None:
+        super().__init__()
+        self.repeats = outputs // (inputs // CHILDREN)
+        self.norm1 = nn.LayerNorm(inputs, eps=NORM_EPS)
+        self.conv1 = _Convolution(inputs, CHILDREN * outputs)
+        self.norm2 = nn.LayerNorm(outputs, eps=NORM_EPS, elementwise_affine=False)
+        self.conv2 = _Convolution(outputs, outputs)
+        self.to_subdiv = nn.Linear(inputs, CHILDREN) if subdivides else None
+
+    def children_of(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, 8) bool."""
+        assert self.to_subdiv is not None
+        children: torch.Tensor = self.to_subdiv(features) > 0
+        return children
+
+    def forward(
+        self, features: torch.Tensor, children: torch.Tensor, neighbours: torch.Tensor, finer_neighbours: torch.Tensor
+    ) -> torch.Tensor:
+        hidden = self.conv1(functional.silu(self.norm1(features)), neighbours)
+        hidden = channel_to_space(hidden, children)
+        hidden = self.conv2(functional.silu(self.norm2(hidden)), finer_neighbours)
+        return hidden + channel_to_space(features, children).repeat_interleave(self.repeats, dim=1)
