@@ -89,7 +89,7 @@ class FlowTransformer(nn.Module):
     ) -> None:
         if not lengths or voxels.features.shape[1] != self.config.in_channels or times.shape != (len(lengths),):
             raise Bundle3DError(
-                f"Expected voxels with {self.config.in_channels} channels and a time for each of {len(lengths)} objects, "
+                f"Expected {self.config.in_channels} channels at voxels and a time for each of {len(lengths)} objects, "
                 f"but got {tuple(voxels.features.shape)} and {tuple(times.shape)}; use the latents of this stage."
             )
         if condition is None:
