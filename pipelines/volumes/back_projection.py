@@ -6,6 +6,7 @@ Source: specs/pixal3d.md sections 2.3 and 2.6, specs/kernels.md section 7.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -14,7 +15,7 @@ from ..errors import Bundle3DError
 from .projection import GridCamera, sampling_coordinates, voxel_points
 
 Sampler = Callable[[torch.Tensor], torch.Tensor]  # features (N, C) at the coordinates (N, 2)
-CHUNK = 1 << 15  # voxels that are lifted at once
+CHUNK = 1 << 14  # voxels that are lifted at once
 
 
 def sample_features(feature_map: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
@@ -49,8 +50,14 @@ def back_project(
     ``maps`` has one map (C, h, w) or one function from coordinates to features for each of ``cameras``; ``image_size``
     is that of the encoded image. Where consumers take voxels as they come, use `back_projected_chunks`.
     """
-    chunks = back_projected_chunks(maps, cameras, resolution, coords, image_size, mesh_scale)
-    return torch.cat([features for _, features in chunks])
+    volume = None
+    for rows, features in back_projected_chunks(maps, cameras, resolution, coords, image_size, mesh_scale):
+        if volume is None:
+            count = resolution**3 if coords is None else coords.shape[0]
+            volume = features.new_empty(count, features.shape[1])
+        volume[rows] = features
+    assert volume is not None
+    return volume
 
 
 def back_projected_chunks(
@@ -73,16 +80,15 @@ def back_projected_chunks(
     samplers = [map_sampler(item) if isinstance(item, torch.Tensor) else item for item in maps]
     device = next((item.device for item in maps if isinstance(item, torch.Tensor)), None)
     count = resolution**3 if coords is None else coords.shape[0]
-    for start in range(0, count, CHUNK):
+    for start in range(0, max(count, 1), CHUNK):
         rows = slice(start, min(start + CHUNK, count))
         voxels = _dense_voxels(rows, resolution, device) if coords is None else coords[rows]
         points = voxel_points(voxels, resolution, mesh_scale)
-        total = None
-        for sampler, camera in zip(samplers, cameras):
-            seen = sampler(sampling_coordinates(camera.project(points), image_size))
-            total = seen if total is None else total + seen
-        assert total is not None
-        yield rows, total / len(cameras)
+        seen = (
+            sampler(sampling_coordinates(camera.project(points), image_size))
+            for sampler, camera in zip(samplers, cameras)
+        )
+        yield rows, functools.reduce(torch.add, seen) / len(cameras)
 
 
 def _dense_voxels(rows: slice, resolution: int, device: torch.device | None) -> torch.Tensor:

@@ -36,7 +36,8 @@ class GridCamera:
         _check_fov(self.fov)
         matrix = self.camera_to_world
         rotation = matrix[:3, :3].double() if matrix.shape == (4, 4) else torch.zeros(3, 3, dtype=torch.float64)
-        if not torch.allclose(rotation @ rotation.T, torch.eye(3).to(rotation), atol=1e-4):
+        rigid = torch.allclose(rotation @ rotation.T, torch.eye(3).to(rotation), atol=1e-4)
+        if not rigid or not bool(matrix.isfinite().all()):
             raise Bundle3DError(
                 f"Expected a rotation and a shift as a matrix (4, 4), but got {matrix.tolist()}; remove its scale."
             )
