@@ -39,6 +39,7 @@ NODE_FILES = (
     "bundle_preset",
     "bundle_prompt",
     "bundle_control",
+    "keep_shape_and_look",
     "generate_bundle",
     "bundle_schedule",
     "bundle_latent",

@@ -27,7 +27,7 @@ class BundleRequest:
 
     ``prompt`` describes the object; the reference's sentence is put in front. ``seed`` is taken as it is, 0 too (the
     reference turned 0 into its default, bug B5 of specs/kiss3dgen.md 10). ``strength`` in [0, 1] is how much of
-    ``initial_image`` is redrawn; see ``first_step`` for why 1 still keeps a trace of it.
+    ``initial_image`` is redrawn: 0 gives it back as it is; see ``first_step`` for why 1 still keeps a trace of it.
     """
 
     prompt: str
@@ -53,8 +53,10 @@ def draw_bundle(models: BundleModels, request: BundleRequest, progress: Progress
     change the noise. Raises Bundle3DError for what cannot be drawn, and whatever ``progress`` raises to cancel.
     """
     check_request(models, request)
-    generator = torch.Generator().manual_seed(request.seed)
     height, width = request.height, request.width
+    if request.initial_image is not None and request.strength == 0.0:
+        return resized(request.initial_image, height, width).cpu()  # the VAE would change it
+    generator = torch.Generator().manual_seed(request.seed)
     factor = spatial_factor(models.vae)
     latents = torch.randn(1, models.latent_channels, height // factor, width // factor, generator=generator)
     sigmas = twice_shifted_sigmas(request.steps, models.shift)

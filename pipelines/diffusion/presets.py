@@ -10,7 +10,8 @@ from ..errors import Bundle3DError
 @dataclass(frozen=True)
 class BundlePreset:
     """``strength``: how much of the initial image is redrawn. ``control_*``: strength and share of the evaluations of
-    each control, strength 0 where there is none. ``redux_strength`` 0: no Redux. ``note``: what to connect.
+    each control, strength 0 where there is none. ``redux_strength`` 0: no Redux. ``note``: what to connect. For meshes:
+    the ControlNet's modes that hold the shape and those that hold the look.
 
     The rest is ISOMER's: the distance of its cameras from the mesh of the large reconstruction model as that comes, and
     its coarse and fine steps. The paper leaves them out; they are the repository's.
@@ -27,6 +28,8 @@ class BundlePreset:
     isomer_distance: float = 4.15
     coarse_steps: int = 0
     refine_steps: int = 50
+    shape_modes: tuple[str, ...] = ()
+    look_modes: tuple[str, ...] = ()
 
 
 PRESETS = {
@@ -58,12 +61,20 @@ PRESETS = {
         "Render of the mesh as initial image and tile control; the LoRA rgb_normal_redux.",
         control_strength=0.1,
         control_end=0.2,
+        look_modes=("tile",),
     ),
     "enhance a mesh, paper": BundlePreset(
-        "Render of the mesh as initial image, and as tile and normal controls.", control_strength=0.6, control_end=0.3
+        "Render of the mesh as initial image, and as tile and normal controls.",
+        control_strength=0.6,
+        control_end=0.3,
+        shape_modes=("normal",),
+        look_modes=("tile",),
     ),
     "edit a mesh, paper": BundlePreset(
-        "Render of the mesh as initial image, and as canny and normal controls.", control_strength=0.3, control_end=0.5
+        "Render of the mesh as initial image, and as canny and normal controls.",
+        control_strength=0.3,
+        control_end=0.5,
+        shape_modes=("canny", "normal"),
     ),
 }
 

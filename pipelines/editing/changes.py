@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import interpolate, max_pool2d
 
 from ..errors import Bundle3DError
+from ..views.bundle import decode_normal_tiles
+from ..views.normals import encode_normals
 from ..views.view_set import ViewSet
 
 LEAST, MOST = 2.0 / 255.0, 12.0 / 255.0  # differences of colour that count as none and as a change
 SMALL, LARGE = 0.06, 0.25  # differences up to which detail beyond the pixels stays, and from which it goes
 WINDOW = 5  # pixels
+MOST_TURN = 5.0  # degrees between normals that count as the same
+INNER = 0.99  # of a pixel is covered: at rims the colours of normals are a blend
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,21 @@ def changes(before: ViewSet, after: ViewSet) -> torch.Tensor:
     give exact zeros. Raises Bundle3DError where the views are not those of the same cameras.
     """
     return compare_views(before, after).share
+
+
+def show_the_same(before: ViewSet, after: ViewSet) -> bool:
+    """Whether ``after`` shows the colours and normals of ``before``, up to noise of 8 bits and what another size takes.
+
+    Raises Bundle3DError where the views are not those of the same cameras.
+    """
+    if bool(changes(before, after).any()):
+        return False
+    mask = before.mask[..., None]
+    colors = encode_normals(before.normal, before.rig) * mask + 1.0 - mask
+    tiles = (resized(image, after.size) for image in (colors, before.rgb))
+    normal, covered = decode_normal_tiles(*tiles, before.rig)
+    turned = (normal * after.normal).sum(-1) < math.cos(math.radians(MOST_TURN))
+    return not bool((turned & (torch.minimum(covered, after.mask) > INNER)).any())
 
 
 def require_same_cameras(before: ViewSet, after: ViewSet) -> None:

@@ -12,12 +12,13 @@ from ..meshes.weld import welded_faces
 from ..metrics.uv_report import seam_step
 from ..progress import Progress, Stage, silent
 from ..views.view_set import ViewSet
+from .changes import show_the_same
 from .material_names import material_of_faces, materials_of
 from .normal_detail import edit_normals
 from .region import Region
 from .repaint import ChangedTexels
 from .shape import ShapeEdit, ShapeOptions, edit_shape
-from .texture import TextureOptions, edit_texture
+from .texture import TextureOptions, edit_texture, require_options
 
 TEXTURE, NORMALS, GEOMETRY = MODES = ("texture", "texture and normal map", "geometry and texture")
 BENT, PAINTED, DONE = 40, 70, 100  # steps of the progress
@@ -71,7 +72,7 @@ def edit_mesh(
 
     ``mode``: "texture" changes base colours alone, "texture and normal map" also the normals that shade it, "geometry
     and texture" moves vertices to the surface of ``target`` and paints them. Names, units, transform and all else stay;
-    where nothing changed the very same mesh comes back.
+    where nothing changed, and in every mode where the views show the same, the very same mesh comes back.
 
     Raises Bundle3DError for an unknown mode, geometry without a target, and for what ``edit_texture``,
     ``edit_normals`` and ``edit_shape`` refuse.
@@ -84,6 +85,9 @@ def edit_mesh(
             "Reconstruct, started from this mesh, or choose another mode."
         )
     options, shape = options or TextureOptions(), shape or ShapeOptions()
+    require_options(mesh, region, options)
+    if show_the_same(before, after):
+        target, mode = None, TEXTURE
     place = mesh.transform if transform is None else transform
     bent, start, middle = ShapeEdit(mesh, 0, 0.0), 0, DONE
     if mode == GEOMETRY and target is not None:

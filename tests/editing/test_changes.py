@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bundle3d.pipelines.editing.changes import changes, compare_views
+from bundle3d.pipelines.editing.changes import changes, compare_views, resized, show_the_same
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.meshes.normalise import normalise
+from bundle3d.pipelines.rendering.render_views import render_views
+from bundle3d.pipelines.views.bundle import join_bundle, split_bundle
 from bundle3d.pipelines.views.rig import named_rig
 from bundle3d.pipelines.views.view_set import ViewSet
+from bundle3d.tests.meshes.shapes import soup, torus
 
 
 def grey(size: int = 32) -> ViewSet:
@@ -60,3 +64,14 @@ def test_views_of_other_cameras_are_refused() -> None:
     views = grey()
     with pytest.raises(Bundle3DError, match="like"):
         changes(views, replace(views, rig=views.rig.scaled(2.0)))
+
+
+def test_what_shows_the_same_does_so_at_every_size_and_in_eight_bits() -> None:
+    before = render_views(normalise(soup(torus(0.65, 0.3, 24, 12))), named_rig("kiss3dgen"), 96, "matte")
+    whole = join_bundle(before)
+    for size in (48, 96, 192):
+        picture = resized(whole[None], (2 * size, 4 * size))[0]
+        for image in (picture, (picture * 255).round() / 255):
+            assert show_the_same(before, split_bundle(image))
+    assert not show_the_same(before, replace(before, normal=before.normal.roll(4, 1)))
+    assert not show_the_same(before, replace(before, rgb=before.rgb * 0.9))

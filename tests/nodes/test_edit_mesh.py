@@ -86,7 +86,8 @@ def test_geometry_follows_a_reconstruction(run: Run, shown: tuple[Any, torch.Ten
     (mesh,) = accept(core)
     centre = (mesh.bounds[0] + mesh.bounds[1]) / 2
     larger = core_mesh(mesh.with_(vertices=(mesh.vertices - centre) * 1.05 + centre))
-    inputs = {"mesh": core, "before": views, "after": split(run, bundle, views), "mode": "geometry and texture"}
+    after = split(run, painted_blue(bundle), views)
+    inputs = {"mesh": core, "before": views, "after": after, "mode": "geometry and texture"}
     output = run("Bundle3D_EditMesh", reconstruction=larger, **inputs)
     (edited,) = accept(output[0])
     assert edited.faces is mesh.faces and not torch.equal(edited.vertices, mesh.vertices)
