@@ -69,3 +69,9 @@ def test_backends_agree() -> None:
 def test_refuses_voxels_outside_of_the_lattice() -> None:
     with pytest.raises(Bundle3DError, match="check the resolution"):
         neighbour_map(random_voxels(5, 1.0), 4)
+
+
+def test_refuses_voxels_that_occur_twice() -> None:
+    coords = torch.tensor([[0, 1, 2, 3], [0, 0, 0, 0], [0, 1, 2, 3]], dtype=torch.int32)
+    with pytest.raises(Bundle3DError, match="unique_rows"):
+        neighbour_map(coords, 4)
