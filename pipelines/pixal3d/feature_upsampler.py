@@ -68,7 +68,7 @@ class UpsampledFeatures:
         return attend_everywhere(self.queries, self.keys, self.values, self.heads)
 
     def __call__(self, coordinates: torch.Tensor) -> torch.Tensor:
-        """(N, C) samples at ``coordinates`` (N, 2), x and y from -1 to 1 across the map, each of its four nearest pixels.
+        """(N, C) samples, each of four pixels, at ``coordinates`` (N, 2): x and y from -1 to 1 across the map.
 
         Beyond the centres of the outermost pixels the map continues as it is there.
         """
@@ -89,6 +89,11 @@ class UpsampledFeatures:
         wanted, taps = torch.unique(pixels, return_inverse=True)
         rows = attend_at(self.queries, wanted, self.keys, self.values, self.heads)
         return functional.embedding_bag(taps, rows, mode="sum", per_sample_weights=weights.to(rows))
+
+
+def activation_bytes(config: UpsamplerConfig, picture_size: int, size: int, dtype: torch.dtype) -> int:
+    """About what making queries of a picture needs beside the weights."""
+    return int((5 * config.width * picture_size**2 + 8 * config.width * size**2) * dtype.itemsize)
 
 
 class _ImageEncoder(nn.Module):

@@ -76,7 +76,7 @@ class FlowTransformer(nn.Module):
             rotary_phases(voxels.coords[:, 1:], self.config.width // self.config.heads),
         )
         hidden = self.input_layer(voxels.features).to(dtype)
-        modulation = self.adaLN_modulation(self.t_embedder(times.to(voxels.features))).to(dtype)
+        modulation = self.adaLN_modulation(self.t_embedder((TIME_SCALE * times).to(voxels.features))).to(dtype)
         condition = condition if condition is None else condition.to(hidden.device, dtype)
         for block in self.blocks:
             hidden = block(hidden, modulation, layout, condition)
@@ -125,7 +125,7 @@ class _TimeEmbedder(nn.Module):
     def forward(self, times: torch.Tensor) -> torch.Tensor:
         half = TIME_CHANNELS // 2
         powers = torch.arange(half, dtype=times.dtype, device=times.device) / half
-        angles = TIME_SCALE * times[:, None] * torch.exp(-math.log(LONGEST_PERIOD) * powers)
+        angles = times[:, None] * torch.exp(-math.log(LONGEST_PERIOD) * powers)
         embedded: torch.Tensor = self.mlp(torch.cat((angles.cos(), angles.sin()), dim=-1))
         return embedded
 

@@ -95,7 +95,8 @@ class VoxelDecoder(nn.Module):
         blocks = [block for level in self.blocks.children() for block in level.children()]
         for done, block in enumerate(blocks, start=1):
             if isinstance(block, _Split):
-                own = block.children_of(voxels.features) if children is None else children[len(found)]
+                told = None if children is None else children[len(found)].to(voxels.coords.device)
+                own = block.children_of(voxels.features) if told is None else told
                 _check_children(own, len(voxels.coords), len(found))
                 found.append(own)
                 finer = subdivide_coords(voxels.coords, own)
