@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from ..pipelines.editing.edit_mesh import MODES, MeshEdit, edit_mesh
 from ..pipelines.editing.region import Region
 from ..pipelines.editing.shape import ShapeOptions
+from ..pipelines.editing.studio_light import without_studio_light
 from ..pipelines.editing.texture import SCALES, TextureOptions
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
@@ -24,6 +25,8 @@ from .batch import map_batch, paired
 from .compute import as_output, compute_device
 from .frames import in_frame
 from .sockets import Regions, ViewBatch, Views, mesh_input, mesh_outputs
+
+UNLIT, MATTE = LIGHTS = ("none", "matte")
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,14 @@ class Bundle3D_EditMesh(io.ComfyNode):
                     tooltip="Rounds in which the movement of a vertex is averaged with that of its neighbours.",
                     advanced=True,
                 ),
+                io.Combo.Input(
+                    "light",
+                    options=list(LIGHTS),
+                    default=UNLIT,
+                    optional=True,
+                    tooltip="In which light both views show the mesh. none: base colours alone, as Render Bundle's "
+                    "shading unlit. matte: as its shading matte, and as bundle models draw; the light is taken out.",
+                ),
             ],
             outputs=[
                 *mesh_outputs(),
@@ -142,6 +153,7 @@ class Bundle3D_EditMesh(io.ComfyNode):
         smoothing: int,
         region: tuple[Region, ...] | None = None,
         reconstruction: Any = None,
+        light: str = UNLIT,
     ) -> io.NodeOutput:
         device = compute_device()
         textures = TextureOptions(int(texture_scale), sharpness, int(resolution), new_uv)
@@ -149,14 +161,16 @@ class Bundle3D_EditMesh(io.ComfyNode):
         targets = None if reconstruction is None else interop.accept(reconstruction)
         jobs = _jobs(interop.accept(mesh), before, after, region, targets)
 
+        unlit = without_studio_light if light == MATTE else _as_they_are
+
         def edit(job: _Job, _: None, progress: Progress) -> MeshEdit:
             require_normalised(
                 in_frame(job.mesh, job.transform), "connect the views that Render Bundle made of this mesh to before"
             )
             return edit_mesh(
                 job.mesh.to(device) if device.type != "cpu" else job.mesh,
-                job.before.to(device),
-                job.after.to(device),
+                unlit(job.before.to(device)),
+                unlit(job.after.to(device)),
                 mode,
                 job.region,
                 None if job.target is None else job.target.to(device),
@@ -175,6 +189,10 @@ class Bundle3D_EditMesh(io.ComfyNode):
             text,
             ui={"text": [text]},
         )
+
+
+def _as_they_are(views: ViewSet) -> ViewSet:
+    return views
 
 
 def _jobs(

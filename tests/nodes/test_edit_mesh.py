@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,6 +80,25 @@ def test_texture_scale_is_reported(run: Run, shown: tuple[Any, torch.Tensor, Any
     line = next(line for line in report.splitlines() if "texels per inch" in line)
     first, second = (float(word) for word in line.replace(",", "").split() if word[0].isdigit())
     assert second == pytest.approx(2.0 * first, rel=1e-3)
+
+
+def test_light_is_taken_out(run: Run) -> None:
+    core = core_mesh(crate())
+    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core, tile_size=TILE, shading="matte").args
+    blue = crate().materials[0].base_color_texture
+    assert blue is not None
+    blue = torch.tensor((40, 60, 200), dtype=torch.uint8).expand_as(blue)
+    painted = core_mesh(crate().with_(materials=(replace(crate().materials[0], base_color_texture=blue),)))
+    lit = run("Bundle3D_RenderBundle", mesh=painted, tile_size=TILE, shading="matte")[0]
+    inputs = {"mesh": core, "before": views, "after": split(run, lit, views)}
+    found = [
+        accept(run("Bundle3D_EditMesh", light=light, **inputs)[0])[0].materials[0].base_color_texture
+        for light in ("matte", "none")
+    ]
+    errors = [float((texture[::4, ::4].float() - blue[::4, ::4].float()).abs().amax(-1).median()) for texture in found]
+    assert errors[0] <= 2.0 < 8.0 < errors[1]
+    same = run("Bundle3D_EditMesh", mesh=core, before=views, after=split(run, bundle, views), light="matte")
+    assert accept(same[0])[0] is accept(core)[0]
 
 
 def test_geometry_follows_a_reconstruction(run: Run, shown: tuple[Any, torch.Tensor, Any]) -> None:
