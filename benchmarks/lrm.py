@@ -15,9 +15,6 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,28 +50,6 @@ def write_checkpoint(path: Path) -> None:
     state = {PREFIX + name: sine_weights(name, tensor.shape, AMPLITUDE) for name, tensor in model.state_dict().items()}
     assert len(state) == TENSORS and sum(tensor.numel() for tensor in state.values()) == PARAMETERS
     torch.save({"state_dict": state | {"lpips.lin0.model.1.weight": torch.zeros(1, 64, 1, 1)}, "epoch": 0}, path)
-
-
-@contextmanager
-def timed(rows: list[dict[str, Any]], what: str, device: torch.device) -> Iterator[dict[str, Any]]:
-    """Adds a row with the seconds and the peaks of resident memory, and of the GPU's, of the block."""
-    row: dict[str, Any] = {"what": what}
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    wall, processor = time.perf_counter(), time.process_time()
-    with measure.track_peak() as memory:
-        yield row
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-            row["device_peak_mb"] = torch.cuda.max_memory_reserved(device) >> 20
-    row |= {
-        "seconds": round(time.perf_counter() - wall, 2),
-        "cpu_seconds": round(time.process_time() - processor, 2),  # what counts where other programs run beside it
-        "peak_mb": memory["peak"] >> 20,
-    }
-    print(row, flush=True)
-    rows.append(row)
 
 
 def difference(found: torch.Tensor, name: str) -> float:
@@ -121,22 +96,22 @@ def stages(
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """A row for each stage of the model in the file ``path``, and the differences from the golden numbers."""
     rows: list[dict[str, Any]] = []
-    with timed(rows, "load", device) as row:
+    with measure.timed(rows, "load", device) as row:
         model = load_lrm(path, getattr(torch, chosen.dtype)).to(device)
         row |= {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     images, cameras = wave_images(model.config.image_size), camera_vectors(named_rig("lrm"))[None]
     tokens: list[torch.Tensor] = []
     model.encoder.register_forward_hook(lambda module, inputs, output: tokens.append(output.float()))
-    with timed(rows, "planes", device) as row:
+    with measure.timed(rows, "planes", device) as row:
         planes = model.planes(images.to(device), cameras.to(device))
         row |= {"views": images.shape[1], "size": images.shape[-1]}
     differences = compare(model, tokens[0], planes)
     print(differences, flush=True)
     planes = smooth_planes(model, planes[0])
-    with timed(rows, "mesh", device) as row:
+    with measure.timed(rows, "mesh", device) as row:
         mesh = extract_mesh(model, planes, chosen.resolution)
         row |= {"resolution": chosen.resolution, "faces": len(mesh.faces)}
-    with timed(rows, "texture", device) as row:
+    with measure.timed(rows, "texture", device) as row:
         texture_from_field(model, planes, mesh, chosen.texture)
         row |= {"resolution": chosen.texture}
     return rows, differences

@@ -106,6 +106,28 @@ def track_peak() -> Iterator[dict[str, int]]:
     found["growth"] = found["peak"] - before
 
 
+@contextmanager
+def timed(rows: list[dict[str, Any]], what: str, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Adds a row with the seconds and the peaks of resident memory, and of the GPU's, of the block."""
+    row: dict[str, Any] = {"what": what}
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    wall, processor = time.perf_counter(), time.process_time()
+    with track_peak() as memory:
+        yield row
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+            row["device_peak_mb"] = torch.cuda.max_memory_reserved(device) >> 20
+    row |= {
+        "seconds": round(time.perf_counter() - wall, 2),
+        "cpu_seconds": round(time.process_time() - processor, 2),  # what counts where other programs run beside it
+        "peak_mb": memory["peak"] >> 20,
+    }
+    print(row, flush=True)
+    rows.append(row)
+
+
 def machine() -> dict[str, Any]:
     """What the figures depend on."""
     name = platform.processor() or platform.machine()
