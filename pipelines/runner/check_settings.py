@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import functools
 import json
 from pathlib import Path
@@ -14,13 +15,9 @@ from .convert import to_api
 from .graph import NodeInfo, find_input, is_ui_graph, title_of, with_titles
 
 EXAMPLES = PACK / "workflows" / "inputs"
-FILE_INPUTS = {
-    ("LoadImage", "image"),
-    ("LoadImageMask", "image"),
-    ("Load3D", "model_file"),
-    ("Bundle3D_LoadPhoto", "image"),
-    ("Bundle3D_LoadMesh", "model_file"),
-}
+PICTURE_INPUTS = {("LoadImage", "image"), ("LoadImageMask", "image"), ("Bundle3D_LoadPhoto", "image")}
+FILE_INPUTS = PICTURE_INPUTS | {("Load3D", "model_file"), ("Bundle3D_LoadMesh", "model_file")}
+WEIGHT_SUFFIXES = {".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}
 
 
 def check_settings(source: dict[str, Any], settings: dict[str, str]) -> None:
@@ -40,6 +37,32 @@ def check_settings(source: dict[str, Any], settings: dict[str, str]) -> None:
         kind = graph[node_id]["class_type"]
         if (kind, name.lower()) in FILE_INPUTS and not Path(text).is_file() and not (EXAMPLES / text).is_file():
             raise missing_file(address, text)
+        refuse_text(kind, name, address, Path(text))
+
+
+def refuse_text(kind: str, name: str, address: str, path: Path) -> None:
+    """Raises Bundle3DError where a text file is given as a picture: a page saved under a picture's name, say.
+
+    kind, name: node type and input. path: need not exist.
+    """
+    if (kind, name.lower()) not in PICTURE_INPUTS or not path.is_file():
+        return
+    with path.open("rb") as file:
+        start = file.read(1024)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return
+    if start and b"\0" not in start:
+        raise Bundle3DError(f"{address} should name a picture, but {path} holds text; name another file.")
+
+
+def missing_weights(address: str, text: str, offered: list[Any]) -> Bundle3DError:
+    """What to say of a model file that ComfyUI does not find in its models folders."""
+    return Bundle3DError(
+        f"{address} should name a file in ComfyUI's models folders, where there is no {text}, only "
+        f"{', '.join(map(repr, offered)) or 'nothing'}; `bundle3d models` says where to put it."
+    )
 
 
 def missing_file(address: str, text: str) -> Bundle3DError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import command as checkpoints
+from ..comfyui_folder import PACK
 from ..errors import Bundle3DError
 from ..training import command as training
 from .check_settings import check_settings
@@ -40,15 +41,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "run", help="run a workflow without a browser", epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    run.add_argument("workflow", type=Path, help="workflow file, as ComfyUI's Save or Export (API) writes it")
+    run.add_argument(
+        "workflow", type=Path,
+        help="workflow file, as ComfyUI's Save or Export (API) writes it, or a recipe's name, as in \"Text to 3D\"",
+    )  # fmt: skip
     run.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="NODE.INPUT=VALUE",
         help='change an input, as in "Bundle image.image=chair.png": node title or id, input, value or local file',
     )  # fmt: skip
     run.add_argument("--out", type=Path, required=True, help="folder for the results; made if it is missing")
     run.add_argument(
-        "--server", help="a running ComfyUI such as http://127.0.0.1:8188; without it one is started and stopped again"
-    )
+        "--server", type=with_scheme,
+        help="a running ComfyUI such as http://127.0.0.1:8188; without it one is started and stopped again",
+    )  # fmt: skip
     models = commands.add_parser(
         "models", help="say which model files are there, which are missing, and what fits",
         epilog=checkpoints.EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -72,13 +77,40 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parsed
 
 
+def with_scheme(server: str) -> str:
+    """The address of a server, which may be given as host and port alone."""
+    return server if "://" in server else f"http://{server}"
+
+
+def find_workflow(workflow: Path) -> Path:
+    """The workflow file, or the shipped one of that name; upper and lower case are the same."""
+    if workflow.is_file():
+        return workflow
+    shipped = sorted((PACK / "workflows").glob("*.json"))
+    for path in shipped:
+        if path.stem.casefold() == str(workflow).casefold():
+            return path
+    names = ", ".join(repr(path.stem) for path in shipped)
+    raise Bundle3DError(
+        f"The workflow file {workflow} does not exist; check the name, or name one of the recipes {names}."
+    )
+
+
+def check_out(out: Path) -> None:
+    """Raises Bundle3DError where no folder for the results can be made, before they have been computed."""
+    there = next(path for path in (out, *out.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        what = "cannot be written to" if there.is_dir() else "is no folder"
+        raise Bundle3DError(f"--out should name a folder for the results, but {there} {what}; name another.")
+
+
 def run(workflow: Path, settings: dict[str, str], out: Path, server: str | None) -> dict[str, Any]:
     """Runs a workflow on the server, or on one started for it; see :func:`run_workflow`."""
     if threading.current_thread() is threading.main_thread():
         # Who is told to end ends as by Ctrl-C: ComfyUI and the job would go on without it.
         signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    if not workflow.is_file():
-        raise Bundle3DError(f"The workflow file {workflow} does not exist; check the name.")
+    workflow = find_workflow(workflow)
+    check_out(out)
     if server is not None:
         return asyncio.run(run_workflow(workflow, settings, out, server))
     check_settings(read_graph(workflow), settings)

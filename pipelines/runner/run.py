@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..comfyui_folder import PACK
-from .check_settings import missing_file
+from .check_settings import WEIGHT_SUFFIXES, missing_file, missing_weights, refuse_text
 from .client import MODEL_SUFFIXES, ApiGraph, CancelledError, ComfyClient, GraphError, TransportError
 from .convert import to_api
 from .graph import (
@@ -114,7 +114,11 @@ async def prepare(
         kind, options = input_options(info[graph[node]["class_type"]], graph[node]["inputs"])[name]
         offered = choices(kind, options)
         value = parse_value(text, kind, options, address)
-        if offered is not None and Path(text).suffix and Path(text).is_file():
+        if offered is not None and Path(text).suffix.lower() in WEIGHT_SUFFIXES:
+            if value not in offered:
+                raise missing_weights(address, text, offered)
+        elif offered is not None and Path(text).suffix and Path(text).is_file():
+            refuse_text(graph[node]["class_type"], name, address, Path(text))
             value = await client.upload(Path(text))
         elif offered is not None and value not in offered and looks_like_file(text):
             raise missing_file(address, text)

@@ -43,6 +43,22 @@ def test_a_file_that_is_nowhere_is_refused(folder: Path) -> None:
         check_settings(read(folder / "Mesh to bundle and back.json"), {"Mesh file.model_file": "3d/chair.glb"})
 
 
+@pytest.mark.parametrize("start", ["ü" * 600, "plain text"])
+def test_a_text_file_is_refused_as_a_picture(tmp_path: Path, start: str) -> None:
+    page = tmp_path / "chair.png"
+    page.write_text(start, encoding="utf-8")
+    with pytest.raises(Bundle3DError, match=r"should name a picture, but .*chair.png holds text"):
+        check_settings(read(FIGURE), {"Bundle image.image": str(page)})
+    check_settings(read(WORKFLOWS / "Mesh to bundle and back.json"), {"Mesh file.model_file": str(page)})
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\x00\x00\x00\x00WEBP", b"BM\x00"])
+def test_pictures_are_no_text(tmp_path: Path, content: bytes) -> None:
+    picture = tmp_path / "chair.png"
+    picture.write_bytes(content)
+    check_settings(read(FIGURE), {"Bundle image.image": str(picture)})
+
+
 def test_what_works_is_let_pass(tmp_path: Path) -> None:
     picture = tmp_path / "chair.png"
     picture.write_bytes(b"")
