@@ -221,6 +221,14 @@ def test_paint_is_below_the_pointer_whatever_the_zoom_and_the_size_of_the_node(
     center(page)
 
 
+def test_the_picture_stays_in_place_whatever_is_said_below_it(page: Page) -> None:
+    before = page.locator(STAGE).bounding_box()
+    status = "document.querySelector('.bundle3d-painter .status')"
+    page.evaluate(f"() => {{ {status}.textContent = 'Many words. '.repeat(99); }}")
+    center(page)
+    assert page.locator(STAGE).bounding_box() == before
+
+
 def test_touch_and_pen_paint_and_the_end_of_the_pen_erases(page: Page) -> None:
     def draw(kind: str, button: int) -> None:
         points = [at(page, 0.2 + step / 50, 0.3) for step in range(6)]

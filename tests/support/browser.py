@@ -23,7 +23,8 @@ ARGUMENTS = [
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 ]
-READY = "() => window.app?.graph && window.app.extensionManager && window.app.rootGraph !== null"
+# The frontend opens a workflow of its own at the end of its start; a graph that a test loads before that is replaced.
+READY = "() => window.app?.graph && window.app.extensionManager?.workflow?.activeWorkflow"
 
 
 def find_browser() -> str | None:

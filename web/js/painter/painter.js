@@ -25,7 +25,7 @@ const STYLE = `
   background-image: linear-gradient(to right, var(--line)), linear-gradient(var(--line)); }
 .bundle3d-painter .stage .ring { inset: auto; box-sizing: border-box; border: 1px solid #fff; border-radius: 50%;
   box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; transform: translate(-50%, -50%); }
-.bundle3d-painter .status { flex: none; min-height: 32px; line-height: 16px; white-space: pre-wrap; }
+.bundle3d-painter .status { flex: none; height: 48px; overflow: hidden auto; line-height: 16px; white-space: pre-wrap; }
 `;
 const HINT = "Paint what may change; the right mouse button erases, the keys [ and ] change the size of the brush.";
 const NO_PICTURE = "Press Show picture to run the nodes before this one and see the picture to paint on.";
@@ -152,6 +152,7 @@ export class Painter {
     this.write();
   }
 
+  // The line has the same height whatever it says: the stage must not move below a brush that paints.
   write() {
     const { width, height } = this.painting;
     let text = [this.text, this.size ? HINT : NO_PICTURE].filter(Boolean).join("\n");
