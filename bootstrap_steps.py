@@ -318,9 +318,11 @@ def set_up() -> Path:
     return comfyui
 
 
-def call(command: Sequence[str | Path], **environment: str) -> int:
-    """Runs a command whose output people want to see; its exit code."""
-    process = subprocess.Popen([str(word) for word in command], cwd=ROOT, env={**os.environ, **environment})
+def call(command: Sequence[str | Path], *, stdout: int | None = None, **environment: str) -> int:
+    """Runs a command whose output people want to see; its exit code. stdout: as for ``subprocess.Popen``."""
+    process = subprocess.Popen(
+        [str(word) for word in command], cwd=ROOT, env={**os.environ, **environment}, stdout=stdout
+    )
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -345,20 +347,28 @@ def find_workflow(name: str) -> Path:
 def demo(comfyui: Path, workflow: Path, prompt: str | None) -> int:
     """Runs a workflow as it is shipped, or of another prompt, and says where the meshes and pictures lie."""
     say(f"running the workflow {workflow.stem!r}")
-    out = OUTPUT / workflow.stem.lower().replace(" ", "-")
+    out = results_folder(workflow, prompt)
     command: list[str | Path] = [PYTHON, "-m", "bundle3d.pipelines.runner", "run", workflow, "--out", out]
     if prompt is not None:
         command += ["--set", f"Prompt.text={prompt}"]
-    code = call(command, COMFYUI_PATH=str(comfyui))
+    # The runner prints every file's path, for programs; here each is said with what it is.
+    code = call(command, stdout=subprocess.DEVNULL, COMFYUI_PATH=str(comfyui))
     if code:
         return code
     result = json.loads((out / "result.json").read_text(encoding="utf-8"))
     paths = [out / row["file"] for row in result["files"] if not row["file"].startswith("previews/")]
-    for kind, suffixes in (("mesh", {".glb"}), ("picture", {".png", ".jpg", ".webp", ".webm", ".mp4"})):
+    for kind, suffix in (("mesh", ".glb"), ("turntable", ".webp"), ("picture", ".png")):
         for path in paths:
-            if path.suffix.lower() in suffixes:
+            if path.suffix == suffix:
                 say(f"{kind}: {path}")
+    say(f"seconds, memory, seeds: {out / 'result.json'}")
     return 0
+
+
+def results_folder(workflow: Path, prompt: str | None) -> Path:
+    """Where demo puts its results: every prompt has a folder of its own, so that none replaces those of another."""
+    name = workflow.stem if prompt is None else f"{workflow.stem} {prompt}"
+    return OUTPUT / re.sub(r"\W+", "-", name.lower())[:80].strip("-")
 
 
 def test(comfyui: Path) -> int:

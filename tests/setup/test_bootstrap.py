@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import io
+import json
 import os
 import re
 import runpy
@@ -18,6 +19,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+WORKFLOW = ROOT / "workflows" / "Text to 3D.json"
 
 
 @pytest.fixture
@@ -184,6 +186,44 @@ def test_a_prompt_reaches_the_workflow(bootstrap: ModuleType, tmp_path: Path, mo
     monkeypatch.setattr(bootstrap, "call", lambda command, **_: called.append([str(word) for word in command]) or 1)
     assert bootstrap.main(["demo", "--prompt", "a blue cube"]) == 1
     assert called[0][-2:] == ["--set", "Prompt.text=a blue cube"]
+
+
+def test_results_of_one_prompt_stay_when_another_is_drawn(bootstrap: ModuleType) -> None:
+    prompts = (None, "a blue cube", "A red / blue: cube?", "x" * 300)
+    folders = [bootstrap.results_folder(WORKFLOW, prompt) for prompt in prompts]
+    names = [folder.name for folder in folders]
+    assert names[:3] == ["text-to-3d", "text-to-3d-a-blue-cube", "text-to-3d-a-red-blue-cube"]
+    assert len(names[3]) == 80
+    assert {folder.parent for folder in folders} == {bootstrap.OUTPUT}
+
+
+def test_the_demo_says_what_each_file_is_once(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    files = ["a.png", "a.glb", "a.webp", "previews/b.glb"]
+    result = json.dumps({"files": [{"file": name} for name in files]})
+    runner = tmp_path / "bundle3d" / "pipelines" / "runner"
+    runner.mkdir(parents=True)
+    (tmp_path / "bundle3d" / "__init__.py").touch()
+    (runner / "__main__.py").write_text(
+        "import pathlib, sys\n"
+        "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+        "out.mkdir(parents=True)\n"
+        f"(out / 'result.json').write_text({result!r})\n"
+        "print(out / 'a.glb')\n"
+    )
+    monkeypatch.setattr(bootstrap, "PYTHON", sys.executable)
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(bootstrap, "OUTPUT", tmp_path / "output")
+    assert bootstrap.demo(tmp_path, WORKFLOW, "a cube") == 0
+    out = tmp_path / "output" / "text-to-3d-a-cube"
+    assert capfd.readouterr().out.splitlines() == [
+        "bundle3d: running the workflow 'Text to 3D'",
+        f"bundle3d: mesh: {out / 'a.glb'}",
+        f"bundle3d: turntable: {out / 'a.webp'}",
+        f"bundle3d: picture: {out / 'a.png'}",
+        f"bundle3d: seconds, memory, seeds: {out / 'result.json'}",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
