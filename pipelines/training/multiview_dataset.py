@@ -83,7 +83,7 @@ def pictured_mesh(generator: np.random.Generator) -> Mesh:
     subject = draw_subject(generator)
     mesh = normalise(build(subject, generator), EXTENT)
     if generator.random() >= FRONTAL_SHARE:
-        mesh = _turned(mesh, float(generator.uniform(0.0, 360.0)))
+        mesh = turned(mesh, float(generator.uniform(0.0, 360.0)))
     return mesh
 
 
@@ -100,7 +100,7 @@ def _row(generator: np.random.Generator, tile: int) -> torch.Tensor:
     return torch.cat([picture_of(mesh, elevation, tile), *views], dim=1)
 
 
-def _turned(mesh: Mesh, degrees: float) -> Mesh:
+def turned(mesh: Mesh, degrees: float) -> Mesh:
     """The mesh turned about the up axis."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     rotation = torch.tensor([[cosine, 0.0, sine], [0.0, 1.0, 0.0], [-sine, 0.0, cosine]])
