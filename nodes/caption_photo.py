@@ -1,4 +1,4 @@
-"""Caption Photo: what a photo shows, in Florence-2's words or the user's own."""
+"""Caption Photo: what photos show, in Florence-2's words or the user's own."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Bundle3D_CaptionPhoto(io.ComfyNode):
                 io.String.Output(
                     "caption",
                     display_name="caption",
-                    tooltip="One caption per photo, for Bundle Prompt or Generate Bundle.",
+                    tooltip="The text, or what the captioner says of each photo, for Bundle Prompt or Generate Bundle.",
                     is_output_list=True,
                 )
             ],
@@ -64,7 +64,7 @@ class Bundle3D_CaptionPhoto(io.ComfyNode):
                     "Expected a captioner or a text, but neither is there; put Florence-2-large into models/LLM, or "
                     "write what the photo shows."
                 )
-            captions = [text.strip()] * len(image)
+            captions = [text.strip()]  # as often as there are photos, each would run the rest of the graph anew
         else:
             model, processor = load_captioner(model_files.find(LANGUAGE_MODELS, captioner))
             held = hold_whole_network(model)

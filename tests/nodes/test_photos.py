@@ -124,7 +124,7 @@ def test_the_preview_shows_the_whole_photo_and_the_square(run: Run) -> None:
 
 def test_the_text_is_the_caption_where_no_captioner_is_chosen(run: Run, language_models: Path) -> None:
     image = photos((12, 8, 44, 36), (5, 5, 20, 35))
-    assert run("Bundle3D_CaptionPhoto", image=image, text=" a red box ")[0] == ["a red box"] * 2
+    assert run("Bundle3D_CaptionPhoto", image=image, text=" a red box ")[0] == ["a red box"], "one for both"
     with pytest.raises(Bundle3DError, match=SENTENCE):
         run("Bundle3D_CaptionPhoto", image=image, text=" ")
 
