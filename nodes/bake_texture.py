@@ -15,7 +15,7 @@ from ..pipelines.texturing.bake_views import BakeOptions, bake_views
 from ..pipelines.texturing.unwrap import unwrap
 from ..pipelines.views.view_set import ViewSet
 from . import interop
-from .batch import map_batch, paired
+from .batch import halved, map_batch, paired
 from .compute import as_output, compute_device
 from .frames import in_frame
 from .sockets import ViewBatch, Views, mesh_input, mesh_outputs
@@ -130,8 +130,7 @@ class Bundle3D_BakeTexture(io.ComfyNode):
             return bake_views(surface.to(device), shown.to(device), resolution, options, stage).to("cpu")
 
         pairs = paired(interop.accept(mesh), views.framed(), "meshes and views")
-        sizes = [int(resolution), int(resolution) // 2]
-        baked = map_batch(pairs, bake, sizes, "lower resolution or target_faces")
+        baked = map_batch(pairs, bake, halved(int(resolution)), "lower resolution or target_faces")
         return io.NodeOutput(
             *interop.emit(baked),
             as_output(interop.image_batch([item.materials[0].base_color_texture for item in baked])),

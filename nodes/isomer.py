@@ -14,13 +14,14 @@ from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.progress import Progress
 from ..pipelines.views.view_set import ViewSet
 from . import interop
-from .batch import map_batch, paired
+from .batch import halved, lowered, map_batch, paired
 from .compute import compute_device, gradients, thaw
 from .frames import in_frame
 from .seeds import seed_input
 from .sockets import ViewBatch, Views, mesh_input, mesh_outputs
 
 INITIAL = {"visual hull": "hull", "sphere": "sphere"}
+LEAST_FACES = 5000
 
 
 class Bundle3D_IsomerReconstruct(io.ComfyNode):
@@ -57,7 +58,7 @@ class Bundle3D_IsomerReconstruct(io.ComfyNode):
                 io.Int.Input(
                     "faces",
                     default=IsomerOptions.faces,
-                    min=5000,
+                    min=LEAST_FACES,
                     max=500000,
                     step=1000,
                     tooltip="About how many triangles the mesh gets. Time grows with them.",
@@ -149,8 +150,8 @@ class Bundle3D_IsomerReconstruct(io.ComfyNode):
         device = compute_device()
 
         def optimise(
-            pair: tuple[tuple[ViewSet, torch.Tensor], Mesh | None], faces: int, progress: Progress
-        ) -> Reconstruction:
+            pair: tuple[tuple[ViewSet, torch.Tensor], Mesh | None], most: int, progress: Progress
+        ) -> tuple[Reconstruction, str]:
             (item, transform), start = pair
             options = IsomerOptions(
                 seed=seed,
@@ -158,7 +159,7 @@ class Bundle3D_IsomerReconstruct(io.ComfyNode):
                 integration_steps=integration_steps,
                 stage_one_steps=coarse_steps,
                 stage_two_steps=refine_steps,
-                faces=faces,
+                faces=most,
                 smoothing=smoothing,
                 fit_distance=fit_distance,
                 colors=vertex_colors,
@@ -167,15 +168,16 @@ class Bundle3D_IsomerReconstruct(io.ComfyNode):
             with gradients():
                 initial = None if start is None else thaw(in_frame(start, transform)).to(device)
                 result = reconstruct(thaw(item).to(device), options, initial, progress)
-            return replace(result, mesh=result.mesh.to("cpu").with_(transform=transform))
+            text = "\n".join([report_text(result), *lowered("faces", faces, most)])
+            return replace(result, mesh=result.mesh.to("cpu").with_(transform=transform)), text
 
         starts = None if initial_mesh is None else interop.accept(initial_mesh)
         pairs = paired(views.framed(), starts, "views and initial meshes")
-        results = map_batch(pairs, optimise, [faces, faces // 2], "lower faces or use smaller tiles")
-        shown = tuple(replace(item, rig=result.rig) for ((item, _), _), result in zip(pairs, results))
-        text = "\n\n".join(report_text(result) for result in results)
+        results = map_batch(pairs, optimise, halved(faces, LEAST_FACES), "lower faces or use smaller tiles")
+        shown = tuple(replace(item, rig=result.rig) for ((item, _), _), (result, _) in zip(pairs, results))
+        text = "\n\n".join(text for _, text in results)
         return io.NodeOutput(
-            *interop.emit([result.mesh for result in results]),
+            *interop.emit([result.mesh for result, _ in results]),
             ViewBatch(shown, tuple(transform for (_, transform), _ in pairs)),
             text,
             ui={"text": [text]},

@@ -52,6 +52,22 @@ def test_the_report_tells_of_views_that_the_mesh_misses() -> None:
     assert "View 2: outline overlap 0.0000, no normals to compare" in text and "nan" not in text
 
 
+def test_faces_that_memory_did_not_suffice_for_are_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bundle3d.nodes import isomer as node
+
+    work, asked = node.reconstruct, []
+
+    def reconstruct(views: Any, options: Any, *rest: Any) -> Any:
+        asked.append(options.faces)
+        if options.faces > 5000:
+            raise MemoryError
+        return work(views, options, *rest)
+
+    monkeypatch.setattr(node, "reconstruct", reconstruct)
+    report = run("Bundle3D_IsomerReconstruct", views=split(run, 4), **{**FEW, "faces": 8000})[3]
+    assert asked == [8000, 5000] and "Memory ran out with faces 8,000, so this was made with 5,000." in report
+
+
 def test_a_batch_gives_exactly_the_single_results(run: Run) -> None:
     together = accept(run("Bundle3D_IsomerReconstruct", views=split(run, 0, 4, 3), **FEW)[0])
     for number, mesh in zip((0, 4, 3), together):
