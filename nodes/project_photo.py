@@ -27,6 +27,7 @@ FITTED, DONE = 30, 100  # steps of the progress
 TILT = 20.0  # degrees that the elevation may differ from the given one
 LEAST_SIZE = 256  # texels that the texture's side is not halved below
 GOOD = 0.9  # overlap of the outlines from which the pixels lie about where they belong
+BUNDLE_CAMERA = Camera(0.0, fov=30.0)
 POOR = "; that is little: the mesh has another shape than the photo, or azimuth or elevation are not the photo's"
 
 
@@ -131,7 +132,8 @@ class Bundle3D_ProjectPhoto(io.ComfyNode):
                     step=0.5,
                     optional=True,
                     tooltip="Vertical field of view of the picture, in degrees; cropping makes it smaller. More for "
-                    "photos taken from near. 0: that of the views, without views 30.",
+                    "photos taken from near. 0: that of the views, without views 30; 30 also where orthographic views "
+                    "are fitted.",
                     advanced=True,
                 ),
             ],
@@ -179,6 +181,8 @@ class Bundle3D_ProjectPhoto(io.ComfyNode):
             surface, text = job.mesh.to(device), "the camera is that of the views"
             camera = job.camera
             if fit_camera:
+                if not camera.is_perspective:  # as no photo is
+                    camera = replace(camera, fov=BUNDLE_CAMERA.fov, half_height=None)
                 fitting = Stage(progress, 0, FITTED, DONE)
                 tilt = TILT if fit_elevation else 0.0
                 camera, overlap = find_camera(surface, job.mask.to(device), camera, progress=fitting, tilt=tilt)
@@ -208,7 +212,7 @@ def _job(
 ) -> _Job:
     """The mesh in the frame of its views, and the camera that is asked for there."""
     views, transform = frame or (None, None)
-    camera = Camera(0.0, fov=30.0) if views is None else views.rig[0]
+    camera = BUNDLE_CAMERA if views is None else views.rig[0]
     camera = replace(camera, azimuth=direction.azimuth, elevation=direction.elevation)
     if direction.fov:
         camera = replace(camera, fov=direction.fov, half_height=None)

@@ -94,6 +94,16 @@ def test_a_photo_of_another_lens_from_higher_up(run: Run, photo: tuple[Any, torc
     assert overlaps[0] > 0.99 > overlaps[1]
 
 
+def test_a_photo_is_fitted_in_perspective_to_a_mesh_of_orthographic_views(
+    run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor]
+) -> None:
+    mesh, image, mask = photo
+    views = run("Bundle3D_RenderBundle", mesh=mesh, tile_size=64, normalise=False, rig="unique3d")[1]
+    inputs = {"mesh": mesh, "image": image, "mask": mask, "resolution": "512"}
+    with_views = run("Bundle3D_ProjectPhoto", views=views, **inputs)
+    assert torch.equal(with_views[2], run("Bundle3D_ProjectPhoto", **inputs)[2])
+
+
 def test_the_setting_that_was_used_and_a_poor_fit_are_reported(
     run: Run, photo: tuple[Any, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
