@@ -110,7 +110,8 @@ class Bundle3D_GenerateViews(io.ComfyNode):
 
         grids = map_batch(list(enumerate(image)), draw, [None], "choose smaller views")
         items = tuple(views_from_images(grid.split(picture), grid.rig) for picture in grids)
-        text = "\n\n".join(report_text(views, seed_of(seed, i), models.demo) for i, views in enumerate(items))
+        square = image.shape[1] == image.shape[2]
+        text = "\n\n".join(report_text(views, seed_of(seed, i), models.demo, square) for i, views in enumerate(items))
         return io.NodeOutput(
             ViewBatch(items),
             as_output(torch.cat([views.rgb for views in items])),
@@ -120,10 +121,12 @@ class Bundle3D_GenerateViews(io.ComfyNode):
         )
 
 
-def report_text(views: ViewSet, seed: int, demo: bool) -> str:
-    """What was drawn, for people."""
+def report_text(views: ViewSet, seed: int, demo: bool, square: bool) -> str:
+    """What was drawn, for people; ``square``: whether the picture is."""
     height, width = views.size
     lines = [f"{len(views.rig)} views of {width} x {height} pixels, seed {seed}"]
+    if not square:
+        lines.append("The picture is not square: the model saw the square in its middle alone; use Prepare Photo.")
     empty = empty_views(views)
     if empty:
         lines.append(f"{empty.capitalize()} nothing but the background; draw with another seed.")

@@ -161,6 +161,10 @@ def report_text(made: ReferenceBundle) -> str:
 
 def _photos(images: torch.Tensor | None, masks: torch.Tensor | None) -> list[Photo] | None:
     if images is None:
+        if masks is not None:
+            raise Bundle3DError(
+                "Expected a photo for photo_mask, but none came; connect both outputs of Prepare Photo, or neither."
+            )
         return None
     if masks is None or len(masks) != len(images):
         raise Bundle3DError(

@@ -110,6 +110,8 @@ class Bundle3D_ViewsFromImages(io.ComfyNode):
         cameras = chosen_rig(rig, orbit_views, orbit_elevation, orbit_distance, orbit_fov, orbit_first, orbit_clockwise)
         if arrangement in NAMED_GRIDS:
             cameras = named_grid(arrangement).rig
+        if not len(images):
+            raise Bundle3DError("Expected images of an object's views, but the batch is empty; connect some.")
         if masks is not None and len(masks) != len(images):
             raise Bundle3DError(
                 f"Expected {len(images)} masks, one for each image, but got {len(masks)}; connect the masks of the "

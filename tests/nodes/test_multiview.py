@@ -70,6 +70,12 @@ def test_a_view_that_is_almost_white_is_told_and_carried(
     assert "demo model, only simple procedural shapes are in its domain" in report
 
 
+def test_a_picture_that_is_not_square_is_told(run: Run, models: Any) -> None:
+    call = {"models": models, "steps": 1}
+    assert "not square" in run("Bundle3D_GenerateViews", image=IMAGE[:, 4:-4], **call)[3]
+    assert "not square" not in run("Bundle3D_GenerateViews", image=IMAGE, **call)[3]
+
+
 def test_alpha_puts_the_object_on_white(run: Run, models: Any) -> None:
     alpha = torch.zeros(1, 40, 40, 1)
     alpha[:, 10:30, 10:30] = 1.0
@@ -188,6 +194,7 @@ def test_orthographic_views_have_their_rig(run: Run) -> None:
 def test_images_that_fit_no_rig_are_refused(run: Run) -> None:
     for images, options, words in (
         (views_of(3), {"arrangement": "one view each"}, "4 images for each object"),
+        (views_of(4)[:0], {}, "the batch is empty"),
         (views_of(1)[:, :12], {}, "4 square views"),
         (views_of(4)[:, :12], {}, "4 square RGB views"),
         (views_of(4), {"masks": torch.ones(3, 16, 16)}, "Expected 4 masks"),

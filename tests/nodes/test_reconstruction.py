@@ -151,6 +151,8 @@ def test_a_photo_takes_the_place_of_the_front(run: Run) -> None:
     assert torch.allclose(image[0, 32, 32], torch.tensor((1.0, 0.0, 0.0)), atol=0.02)
     with pytest.raises(Bundle3DError, match="mask for each"):
         run("Bundle3D_ReferenceBundle", photo=photo, **inputs)
+    with pytest.raises(Bundle3DError, match="photo for photo_mask"):
+        run("Bundle3D_ReferenceBundle", photo_mask=mask, **inputs)
 
 
 def test_presets_are_plain_numbers(run: Run) -> None:
