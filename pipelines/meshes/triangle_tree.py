@@ -55,6 +55,7 @@ class TriangleTree:
         if faces.shape[0] == 0:
             raise Bundle3DError("Expected a surface to measure distances to, but it has no faces; check the mesh.")
         points = vertices.detach().float()
+        self.vertices, self.faces = points, faces
         self.backend = resolve_backend(backend, points)
         leaves = 1 << (-(-faces.shape[0] // LEAF) - 1).bit_length()
         self.order = _median_order(points, faces, leaves, self.backend)

@@ -41,13 +41,13 @@ def surface_nets(
     topology = dual_topology(cells, cases, strides)
     corner_offsets = torch.tensor([sum(s for axis, s in enumerate(strides) if i >> axis & 1) for i in range(8)])
     values = field.reshape(-1)[cells[:, None] + corner_offsets.to(cells)]
-    vertices = _dual_vertices(topology, values)
-    faces = _faces(topology, values, vertices)
+    vertices = dual_vertices(topology, values)
+    faces = dual_faces(topology, values, vertices)
     shift = torch.tensor(tuple(origin), dtype=vertices.dtype, device=vertices.device)
     return Mesh(vertices * spacing + shift, faces)
 
 
-def _dual_vertices(topology: DualTopology, values: torch.Tensor) -> torch.Tensor:
+def dual_vertices(topology: DualTopology, values: torch.Tensor) -> torch.Tensor:
     """(V, 3) means of the crossings of each group, in units of samples; ``values`` (C, 8) at the cells' corners."""
     cells, strides, total = topology.cells, topology.strides, topology.owner.shape[0]
     rows = strides[0] // strides[1]
@@ -66,7 +66,7 @@ def _dual_vertices(topology: DualTopology, values: torch.Tensor) -> torch.Tensor
     return (sums / counts[:, None]).float()
 
 
-def _faces(topology: DualTopology, values: torch.Tensor, vertices: torch.Tensor) -> torch.Tensor:
+def dual_faces(topology: DualTopology, values: torch.Tensor, vertices: torch.Tensor) -> torch.Tensor:
     """(M, 3) triangles: every quad outward, split along its shorter diagonal."""
     quads = []
     for _, own, quad in topology.quads():
