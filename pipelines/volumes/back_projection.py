@@ -9,29 +9,38 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import torch
 
 from ..errors import Bundle3DError
+from ..kernels import kernel, resolve_backend, run_jobs
 from .projection import GridCamera, sampling_coordinates, voxel_points
 
 Sampler = Callable[[torch.Tensor], torch.Tensor]  # features (N, C) at the coordinates (N, 2)
+BAND = 1 << 11  # of which one thread reads so many
 CHUNK = 1 << 14  # voxels that are lifted at once
 
 
-def sample_features(feature_map: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor:
+def sample_features(feature_map: torch.Tensor, coordinates: torch.Tensor, backend: str = "auto") -> torch.Tensor:
     """(N, C) bilinear samples of ``feature_map`` (C, h, w) at ``coordinates`` (N, 2): x and y from -1 to 1 across it.
 
-    Beyond the centres of the outermost pixels the map continues as it is there. Differentiable in both.
+    Beyond the centres of the outermost pixels the map continues as it is there. Differentiable in both. Raises
+    Bundle3DError for a map of another shape or without pixels.
     """
-    return map_sampler(feature_map)(coordinates)
+    return map_sampler(feature_map, backend=backend)(coordinates)
 
 
-def map_sampler(*feature_maps: torch.Tensor) -> Sampler:
+def map_sampler(*feature_maps: torch.Tensor, backend: str = "auto") -> Sampler:
     """A function that reads maps (C, h, w) of one image as `sample_features`, side by side on the axis of channels."""
+    for feature_map in feature_maps:
+        if feature_map.ndim != 3 or not feature_map.shape[1] or not feature_map.shape[2]:
+            raise Bundle3DError(
+                f"Expected a feature map of shape (C, h, w), but got {tuple(feature_map.shape)}; give one for each view."
+            )
     prepared = [(feature_map.shape, feature_map.flatten(1).T.contiguous()) for feature_map in feature_maps]
 
     def sample(coordinates: torch.Tensor) -> torch.Tensor:
-        parts = [_sample_rows(rows, shape[1], shape[2], coordinates) for shape, rows in prepared]
+        parts = [_sample_rows(rows, shape[1], shape[2], coordinates, backend) for shape, rows in prepared]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     return sample
@@ -96,11 +105,25 @@ def _dense_voxels(rows: slice, resolution: int, device: torch.device | None) -> 
     return torch.stack((index // resolution**2, index // resolution % resolution, index % resolution), dim=1)
 
 
-def _sample_rows(rows: torch.Tensor, height: int, width: int, coordinates: torch.Tensor) -> torch.Tensor:
-    """(N, C) samples of a map given as its pixels' ``rows`` (h * w, C)."""
+def _sample_rows(rows: torch.Tensor, height: int, width: int, coordinates: torch.Tensor, backend: str) -> torch.Tensor:
+    """(N, C) samples of a map given as its pixels' ``rows`` (h * w, C); compiled where no gradient is wanted."""
+    chosen = resolve_backend(backend, rows)
+    if chosen == "torch" or (torch.is_grad_enabled() and (rows.requires_grad or coordinates.requires_grad)):
+        return _sample_rows_torch(rows, height, width, coordinates)
+    places = coordinates.detach().float().contiguous().numpy()
+    found = rows.new_empty(places.shape[0], rows.shape[1])
+    source, target = rows.detach().numpy(), found.numpy()
+    run_jobs(
+        lambda start, stop: _sample(source, height, width, places[start:stop], target[start:stop]),
+        [(start, start + BAND) for start in range(0, places.shape[0], BAND)],
+    )
+    return found
+
+
+def _sample_rows_torch(rows: torch.Tensor, height: int, width: int, coordinates: torch.Tensor) -> torch.Tensor:
     coordinates = coordinates.to(torch.promote_types(coordinates.dtype, torch.float32))
-    x = (((coordinates[:, 0] + 1.0) * width - 1.0) / 2.0).clamp(0.0, width - 1.0)
-    y = (((coordinates[:, 1] + 1.0) * height - 1.0) / 2.0).clamp(0.0, height - 1.0)
+    x = (((coordinates[:, 0] + 1.0) * width - 1.0) / 2.0).nan_to_num().clamp(0.0, width - 1.0)
+    y = (((coordinates[:, 1] + 1.0) * height - 1.0) / 2.0).nan_to_num().clamp(0.0, height - 1.0)
     left, top = x.detach().floor(), y.detach().floor()
     right, low = x - left, y - top
     weights = torch.stack(((1 - right) * (1 - low), right * (1 - low), (1 - right) * low, right * low), dim=1)
@@ -108,3 +131,28 @@ def _sample_rows(rows: torch.Tensor, height: int, width: int, coordinates: torch
     down = (top < height - 1).long() * width
     taps = torch.stack((first, first + step, first + down, first + down + step), dim=1)
     return torch.nn.functional.embedding_bag(taps, rows, mode="sum", per_sample_weights=weights.to(rows.dtype))
+
+
+@kernel
+def _sample(source: np.ndarray, height: int, width: int, places: np.ndarray, target: np.ndarray) -> None:
+    one, half = np.float32(1.0), np.float32(0.5)
+    for row in range(places.shape[0]):
+        x = ((places[row, 0] + one) * np.float32(width) - one) * half
+        y = ((places[row, 1] + one) * np.float32(height) - one) * half
+        # so compared, what is not a number becomes zero instead of an address
+        x = min(x, np.float32(width - 1)) if x > 0.0 else np.float32(0.0)
+        y = min(y, np.float32(height - 1)) if y > 0.0 else np.float32(0.0)
+        left, top = int(x), int(y)
+        right, low = x - np.float32(left), y - np.float32(top)
+        upper = top * width + left
+        step = 1 if left < width - 1 else 0
+        lower = upper + (width if top < height - 1 else 0)
+        upper_left, upper_right = (one - right) * (one - low), right * (one - low)
+        lower_left, lower_right = (one - right) * low, right * low
+        for channel in range(source.shape[1]):
+            target[row, channel] = (
+                upper_left * source[upper, channel]
+                + upper_right * source[upper + step, channel]
+                + lower_left * source[lower, channel]
+                + lower_right * source[lower + step, channel]
+            )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.kernels import HAVE_NUMBA
 from bundle3d.pipelines.views.rig import orbit
 from bundle3d.pipelines.volumes import back_projection
 from bundle3d.pipelines.volumes.back_projection import (
@@ -19,6 +20,7 @@ from bundle3d.pipelines.volumes.projection import (
     rig_cameras,
     sampling_coordinates,
 )
+from bundle3d.tests.rendering.cases import each_backend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,16 +39,33 @@ def grid_sampled(plane: torch.Tensor, coordinates: torch.Tensor) -> torch.Tensor
     return found[0, :, 0].T
 
 
+@each_backend
 @settings(deadline=None, max_examples=40)
 @given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 99))
-def test_samples_are_those_of_grid_sample(height: int, width: int, seed: int) -> None:
+def test_samples_are_those_of_grid_sample(backend: str, height: int, width: int, seed: int) -> None:
     plane = feature_map(5, height, width, seed)
     generator = torch.Generator().manual_seed(seed)
     coordinates = torch.rand(60, 2, generator=generator, dtype=torch.float64) * 4.0 - 2.0
     assert torch.allclose(sample_features(plane, coordinates), grid_sampled(plane, coordinates), atol=1e-12)
-    single = sample_features(plane.float(), coordinates.float())
+    single = sample_features(plane.float(), coordinates.float(), backend)
     assert single.dtype == torch.float32
     assert torch.allclose(single.double(), grid_sampled(plane, coordinates), atol=1e-4)
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="numba is not installed")
+def test_backends_agree() -> None:
+    plane = feature_map(70, 16, 12).float()
+    coordinates = torch.rand(5000, 2, generator=torch.Generator().manual_seed(3)) * 2.4 - 1.2
+    one, other = (sample_features(plane, coordinates, backend) for backend in ("numba", "torch"))
+    assert torch.allclose(one, other, atol=1e-5)
+
+
+@each_backend
+def test_coordinates_that_are_not_finite_stay_within_the_map(backend: str) -> None:
+    plane = feature_map(2, 3, 4).float()
+    coordinates = torch.tensor([[torch.inf, -torch.inf], [torch.nan, torch.inf], [-1e30, torch.nan]])
+    expected = torch.stack((plane[:, 0, 3], plane[:, 2, 0], plane[:, 0, 0]))
+    assert torch.equal(sample_features(plane, coordinates, backend), expected)
 
 
 def test_samples_have_gradients_in_map_and_coordinates() -> None:
@@ -119,9 +138,18 @@ def test_gradients_reach_every_view() -> None:
     planes = [feature_map(2, 3, 3, seed).requires_grad_() for seed in range(2)]
     coords = torch.tensor([[0, 1, 2], [3, 3, 0]])
     assert torch.autograd.gradcheck(lambda *maps: back_project(maps, CAMERAS[:2], 4, coords), planes)
+    single = planes[0].detach().float().requires_grad_()
+    back_project([single], CAMERAS[:1], 4).sum().backward()
+    assert single.grad is not None and bool((single.grad != 0).any())
 
 
 def test_refuses_other_numbers_of_maps_and_cameras() -> None:
     for planes in ([], [feature_map(1, 2, 2)] * 3):
         with pytest.raises(Bundle3DError, match="give as many"):
             back_project(planes, CAMERAS[:2], 4)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (2, 0, 4), (1, 2, 4, 4)])
+def test_refuses_maps_of_another_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(Bundle3DError, match="one for each view"):
+        sample_features(torch.zeros(shape), torch.zeros(1, 2))
