@@ -1,6 +1,6 @@
 """Speed and memory of sparse voxels over their number, of back-projection over views and of attention over tokens.
 
-    python benchmarks/sparse_volumes.py [--quick] [--cores 1]
+    python benchmarks/sparse_volumes.py [reference] [voxels] [views] [tokens] [--cores 1]
 
 Voxels are those within half a voxel of a bent torus, in the order in which decoders make them, with 12 neighbours each.
 Rates of convolution count the products of voxels that exist; they stand beside the rate at which the same cores
@@ -191,36 +191,48 @@ CURVES = {
     "views": ("whole", "streamed", "torch_twin", "grid_sample"),
     "tokens": ("attention", "masked"),
 }
-VOXELS = (10_000, 30_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000)
-REFERENCE = 500_000
+PARTS: dict[str, tuple[Callable[[int, int], dict[str, Any]], tuple[int, ...]]] = {
+    "reference": (over_voxels, (500_000,)),
+    "voxels": (over_voxels, (10_000, 30_000, 100_000, 300_000, 1_000_000, 2_000_000)),
+    "views": (over_views, (1, 2, 4, 8, 16)),
+    "tokens": (over_tokens, (1024, 2048, 4096, 8192)),
+}
+
+
+def curves(rows: list[dict[str, Any]], part: str, unit: str) -> dict[str, log_log_plot.Series]:
+    """What a part's candidates took over its sizes."""
+    return {name: [(row[part], max(row[f"{name}_{unit}"], LEAST_MEASURED)) for row in rows] for name in CURVES[part]}
+
+
+def run(part: str, runs: int) -> None:
+    """Measure one part, and store and draw what there is of it after every row."""
+    measured, sizes = PARTS[part]
+    rows: list[dict[str, Any]] = []
+    for size in sizes:
+        rows.append(measured(size, runs))
+        slopes: dict[str, float] = {}
+        if len(rows) > 1:
+            for unit, title in (("cpu_ms", "milliseconds of processor time"), ("memory_mb", "megabytes")):
+                found = curves(rows, part, unit)
+                slopes |= {f"{name}_{unit}": round(log_log_plot.slope(series), 2) for name, series in found.items()}
+                log_log_plot.draw(found, f"{title} over {part}", measure.RESULTS / f"sparse_volumes-{part}-{unit}.png")
+        path = measure.write(f"sparse_volumes-{part}", rows, slopes=slopes)
+    print(slopes, path, sep="\n", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help=f"only the reference case, {REFERENCE} voxels")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all where none is named")
     parser.add_argument("--runs", type=int, default=5, help="of which the median counts")
     parser.add_argument("--cores", type=int, help="use so many of the cores")
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"expected parts of {', '.join(PARTS)}, but got {', '.join(unknown)}")
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     torch.set_num_threads(thread_count())
-    if options.quick:
-        print(measure.write("sparse_volumes-quick", [over_voxels(REFERENCE, options.runs)]))
-        return
-    rows = [over_voxels(voxels, options.runs) for voxels in VOXELS]
-    rows += [over_views(views, options.runs) for views in (1, 2, 4, 8, 16)]
-    rows += [over_tokens(tokens, options.runs) for tokens in (1024, 2048, 4096, 8192)]
-    slopes = {}
-    for what, names in CURVES.items():
-        for unit, title in (("cpu_ms", "milliseconds of processor time"), ("memory_mb", "megabytes")):
-            curves = {
-                name: [(row[what], max(row[f"{name}_{unit}"], LEAST_MEASURED)) for row in rows if row["what"] == what]
-                for name in names
-            }
-            slopes |= {f"{name} {unit}": round(log_log_plot.slope(series), 2) for name, series in curves.items()}
-            picture = measure.RESULTS / f"sparse_volumes-{what}-{unit}.png"
-            log_log_plot.draw(curves, f"{title} over {what}", picture)
-    print(slopes, measure.write("sparse_volumes", rows, slopes=slopes), sep="\n")
+    for part in options.parts or PARTS:
+        run(part, options.runs)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ def map_sampler(*feature_maps: torch.Tensor, backend: str = "auto") -> Sampler:
     for feature_map in feature_maps:
         if feature_map.ndim != 3 or not feature_map.shape[1] or not feature_map.shape[2]:
             raise Bundle3DError(
-                f"Expected a feature map of shape (C, h, w), but got {tuple(feature_map.shape)}; give one for each view."
+                f"Expected a feature map of shape (C, h, w), but got {tuple(feature_map.shape)}; give one for each "
+                "view."
             )
     prepared = [(feature_map.shape, feature_map.flatten(1).T.contiguous()) for feature_map in feature_maps]
 

@@ -151,5 +151,5 @@ def test_refuses_other_numbers_of_maps_and_cameras() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 4), (2, 0, 4), (1, 2, 4, 4)])
 def test_refuses_maps_of_another_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(Bundle3DError, match="one for each view"):
+    with pytest.raises(Bundle3DError, match="give one for each"):
         sample_features(torch.zeros(shape), torch.zeros(1, 2))
