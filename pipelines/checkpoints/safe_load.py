@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from ..errors import Bundle3DError
 
 DTYPES = {
+    "C64": torch.complex64,
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,

@@ -1,0 +1,1 @@
+"""From decoded voxels to a finished asset."""
