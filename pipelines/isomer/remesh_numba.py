@@ -68,7 +68,8 @@ def split(state: np.ndarray, faces: np.ndarray, maximum: np.ndarray) -> tuple[np
     if added == 0:
         return state, faces
     new_state = np.empty((len(state) + added, state.shape[1]), np.float32)
-    new_faces = np.empty((len(faces) + 2 * added, 3), np.int32)
+    # Each cut side makes a face; an edge may have more than two, as where the halves of a flat solid touch.
+    new_faces = np.empty((len(faces) + int((middle[mesh.sides] >= 0).sum()), 3), np.int32)
     total = write_split(state, faces, mesh.edges, mesh.count, mesh.sides, middle, new_state, new_faces)
     return new_state, new_faces[:total]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from bundle3d.pipelines.isomer.remesh import remesh
@@ -148,3 +149,16 @@ def test_both_backends_split_alike():
         moved, _ = remesh(vertices, faces, 0.0 * length, 1.5 * length, generator, backend=backend)
         results.append(moved)
     torch.testing.assert_close(results[0], results[1])
+
+
+@pytest.mark.skipif(not HAVE_NUMBA, reason="needs numba")
+def test_edges_with_four_faces_are_split_on_all_of_them() -> None:
+    from bundle3d.pipelines.isomer.remesh_numba import split
+
+    state = np.array([[0, 0, 0], [0.5, 0, 0], [0, 0.5, 0]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 1]], np.int32)  # a sheet closed onto itself, as repair makes of a triangle
+    for count in (8, 32, 128):
+        state, faces = split(state, faces, np.zeros(len(state), np.float32))
+        assert faces.shape == (count, 3) and faces.max() == len(state) - 1
+    area, volume = area_and_volume(torch.from_numpy(state), torch.from_numpy(faces).long())
+    assert (area, volume) == pytest.approx((0.25, 0.0), abs=1e-6)
