@@ -228,6 +228,8 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"expected parts of {', '.join(PARTS)}, but got {', '.join(unknown)}")
+    if options.cores and not hasattr(os, "sched_setaffinity"):
+        parser.error("this system does not let a process choose its cores")
     if options.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
     torch.set_num_threads(thread_count())

@@ -32,7 +32,7 @@ def submanifold_convolution(
     """
     _check(features, weight, bias, neighbours)
     chosen = resolve_backend(backend, features)
-    result: torch.Tensor = _Convolution.apply(features, weight, bias, neighbours, chosen)  # type: ignore[no-untyped-call]
+    result: torch.Tensor = _Convolution.apply(features, weight, bias, neighbours, chosen)
     return result
 
 
@@ -53,7 +53,7 @@ class _Convolution(torch.autograd.Function):
         return _convolve(features, weight, bias, neighbours, backend)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[misc]
+    @torch.autograd.function.once_differentiable
     def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         features, weight, neighbours = context.saved_tensors
         to_features = to_weight = to_bias = None
@@ -62,10 +62,11 @@ class _Convolution(torch.autograd.Function):
             mirrored = weight.flip(1, 2, 3).transpose(0, 4)
             to_features = _convolve(gradient, mirrored, None, neighbours, context.backend)
         if context.needs_input_grad[1]:
-            matrix = torch.zeros_like(weight).reshape(weight.shape[0], -1)
+            # in half precision the sums over many blocks would stand still
+            sums = torch.zeros_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32)).flatten(1)
             for rows, gathered in _gathered(features, neighbours):
-                matrix.addmm_(gradient[rows].T, gathered)
-            to_weight = matrix.reshape(weight.shape)
+                sums += gradient[rows].T @ gathered
+            to_weight = sums.reshape(weight.shape).to(weight.dtype)
         if context.needs_input_grad[2]:
             to_bias = gradient.sum(0)
         return to_features, to_weight, to_bias, None, None
