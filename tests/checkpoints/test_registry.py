@@ -21,6 +21,10 @@ NETWORKS = {
     "FLUX.1 Redux": 64_503_808,
     "FlexGen multi-view UNet": 865_910_724,
     "PRM reconstruction model": 378_681_518,
+    "Pixal3D for several views": 1_339_411_976 + 2 * 1_386_671_648 + 1_386_720_800,
+    "TRELLIS.2 shape decoder for ComfyUI": 73_671_201 + 474_231_463,
+    "TRELLIS.2 texture decoder for ComfyUI": 474_216_006,
+    "NAF": 662_528,
 }
 
 
@@ -47,7 +51,7 @@ def test_memory_follows_the_number_type() -> None:
     assert REGISTRY.named("FLUX.1-dev (bf16)").memory == {"bfloat16": 23_802_816_640, "float8_e4m3fn": 11_901_408_320}
     whole = REGISTRY.named("FLUX.1-dev (diffusers folder)")
     assert whole.memory["bfloat16"] == 2 * sum(network.parameters for network in whole.networks.values())
-    assert REGISTRY.named("NAF").memory == {}
+    assert REGISTRY.named("MoGe-2 ViT-L").memory == {}
     for checkpoint in CHECKPOINTS:
         for network in checkpoint.networks.values():
             widths = [ELEMENT_BYTES[dtype] for dtype in network.dtypes]
