@@ -13,7 +13,7 @@ from ..kernels import kernel, one_torch_thread, run_jobs
 from .neighbours import CENTRE, NEIGHBOURS
 
 BLOCK_BYTES = 1 << 19  # features of a block
-LEAST_ROWS = 512  # below, the products lose more time than the cache saves
+LEAST_ROWS = 1024  # below, the products lose more time than the cache saves
 
 Array = np.ndarray
 

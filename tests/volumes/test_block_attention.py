@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
 
 import pytest
 import torch
@@ -102,6 +104,38 @@ def test_no_tokens_make_none() -> None:
 
 def test_xformers_is_not_asked_for_on_the_cpu() -> None:
     assert not block_attention.xformers_works("cpu", torch.float32)
+
+
+def test_xformers_is_given_all_items_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its interface, played by the explicit mask."""
+    calls: list[tuple[list[int], list[int]]] = []
+
+    class BlockDiagonalMask:
+        @staticmethod
+        def from_seqlens(query_lengths: list[int], key_lengths: list[int]) -> tuple[list[int], list[int]]:
+            calls.append((query_lengths, key_lengths))
+            return query_lengths, key_lengths
+
+    def memory_efficient_attention(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attn_bias: tuple[list[int], list[int]]
+    ) -> torch.Tensor:
+        return masked_attention(query[0], key[0], value[0], *attn_bias)[None].float()
+
+    ops = types.ModuleType("xformers.ops")
+    ops.__dict__.update(
+        memory_efficient_attention=memory_efficient_attention,
+        fmha=types.SimpleNamespace(BlockDiagonalMask=BlockDiagonalMask),
+    )
+    monkeypatch.setitem(sys.modules, "xformers", types.ModuleType("xformers"))
+    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
+    monkeypatch.setattr(block_attention, "xformers_works", lambda device_type, dtype: True)
+    parts = tokens(9, 12)
+    found = block_diagonal_attention(*parts, [4, 5], [10, 2])
+    assert calls == [([4, 5], [10, 2])]
+    assert torch.allclose(found.double(), masked_attention(*parts, [4, 5], [10, 2]), atol=1e-6)
+    # items without queries would shift those after them
+    assert block_diagonal_attention(*parts, [9, 0], [10, 2]).shape == (9, HEADS, CHANNELS)
+    assert len(calls) == 1
 
 
 def test_refusals() -> None:
