@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from ..errors import Bundle3DError
-from ..progress import Progress, silent
+from ..progress import Progress, Stage, silent
 from ..volumes.back_projection import Sampler, back_project, map_sampler
 from ..volumes.projection import GridCamera
 from ..volumes.sparse_voxels import batch_lengths
@@ -72,8 +72,14 @@ class SeenPictures:
         coords = coords.to(features.patches.device)
         total = None
         for view, camera in enumerate(self.pictures.cameras):
-            sampler = self._sampler(images[view], features.patches[view], sight)
-            seen = back_project([sampler], [camera], resolution, coords, sight.size, self.pictures.mesh_scale)
+            seen = back_project(
+                [self._sampler(images[view], features.patches[view], sight)],
+                [camera],
+                resolution,
+                coords,
+                sight.size,
+                self.pictures.mesh_scale,
+            )
             total = seen if total is None else total + seen
             progress(view + 1, self.views)
         assert total is not None
@@ -124,12 +130,8 @@ def condition_voxels(
     conditions, done = [], 0
     total = sum(one.views for one in seen)
     for one, voxels in zip(seen, coords[:, 1:].split(lengths)):
-        start = done
-
-        def count(view: int, _: int, preview: object = None, start: int = start) -> None:
-            progress(start + view, total)
-
-        conditions.append(one.condition(sight, voxels, resolution, count))
+        counting = Stage(progress, done, done + one.views, total)
+        conditions.append(one.condition(sight, voxels, resolution, counting))
         done += one.views
     return Condition(
         torch.cat([condition.tokens for condition in conditions]),
@@ -140,5 +142,6 @@ def condition_voxels(
 def resized(images: torch.Tensor, size: int) -> torch.Tensor:
     """Images (V, S, S, 3) in [0, 1] as (V, 3, size, size), by Pillow's Lanczos filter in 8 bit as in training."""
     bytes_ = (images.float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
-    pictures = [Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS) for image in bytes_]
+    lanczos = Image.Resampling.LANCZOS
+    pictures = [np.asarray(Image.fromarray(image).resize((size, size), lanczos)) for image in bytes_]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
