@@ -17,6 +17,7 @@ from .texture_space import enlarged
 
 EDGE = 0.03  # of the longest side: distances are taken at least so often along edges
 QUERIES = 1 << 16  # places asked about between two reports of progress
+CANDIDATES = 16  # faces looked at for each: enough for some that lie on each other
 THERE, BACK = 70, 100  # steps of the progress
 FIELDS = {
     "vertices": "vertices",
@@ -169,7 +170,7 @@ def _nearest(mesh: Mesh, target: Mesh, progress: Progress) -> np.ndarray:
     places, found = _world(mesh).numpy(), []
     for start in range(0, len(places), QUERIES):
         progress(start, len(places))
-        found.append(index.nearest(places[start : start + QUERIES]).distance.min(1))
+        found.append(index.nearest(places[start : start + QUERIES], CANDIDATES).distance.min(1))
     progress(1, 1)
     return np.concatenate(found)
 

@@ -43,6 +43,20 @@ def test_vertices_outside_the_region_keep_their_bits(ball: Mesh) -> None:
     assert 0 < result.moved < len(ball.vertices) and bool(still.any()) and bool((weight == 1.0).any())
 
 
+def test_no_vertex_beyond_region_and_border_moves(ball: Mesh) -> None:
+    generator, target = torch.Generator().manual_seed(6), sphere(0.9, 3)
+    for case in range(20):
+        center = ball.vertices[torch.randint(len(ball.vertices), (1,), generator=generator)[0]]
+        radius = 0.2 + 0.5 * float(torch.rand(1, generator=generator))
+        border = (0.03, 0.06, 0.12)[case % 3]
+        result = edit_shape(ball, target, ball_region(ball, center, radius, border)).mesh
+        assert result.normals is not None and ball.normals is not None
+        moved = (result.vertices != ball.vertices).any(1) | (result.normals != ball.normals).any(1)
+        distance = (ball.vertices - center).norm(dim=1)
+        beyond = distance > radius + border * 1.6 + 1e-5
+        assert not bool(moved[beyond].any()) and bool(moved.any()) and bool(beyond.any()), case
+
+
 def test_a_bump_is_followed(ball: Mesh) -> None:
     fine = sphere(0.8, 5)
     bump = 0.12 * torch.exp(-((fine.vertices - torch.tensor((0.8, 0.0, 0.0))).norm(dim=1) / 0.3).square())
