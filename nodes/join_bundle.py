@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.views.bundle import decode_normal_tiles, join_bundle
+from ..pipelines.views.finite import require_finite
 from ..pipelines.views.rig import Rig
 from ..pipelines.views.view_set import ViewSet
 from .compute import as_output
@@ -76,6 +77,7 @@ class Bundle3D_JoinBundle(io.ComfyNode):
                     f"Expected {len(cameras)} images for each of {count} bundles, but got {len(images)}; connect one "
                     "image per camera, bundle after bundle, or choose the rig that fits."
                 )
+            require_finite(images)
         items = []
         for i in range(count):
             part = slice(i * len(cameras), (i + 1) * len(cameras))

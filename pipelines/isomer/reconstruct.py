@@ -76,10 +76,12 @@ def reconstruct(
     """The closed surface that ``views`` show, coloured by their images.
 
     Starts from ``initial`` (in the world of the views, closed or not), else from what the options say. Equal inputs and
-    seeds give equal results. Raises Bundle3DError where a mask is empty or the views do not show one object.
+    seeds give equal results. Raises Bundle3DError where a mask is empty, normals are unknown or the views do not show
+    one object.
     """
     options = options or IsomerOptions()
     views.require_object()
+    views.require_normals()
     if HAVE_NUMBA and options.backend != "torch" and views.mask.device.type == "cpu":
         small = IsomerOptions(
             hull_resolution=16,

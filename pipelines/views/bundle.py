@@ -138,8 +138,9 @@ def split_bundle(
 def join_bundle(views: ViewSet) -> torch.Tensor:
     """The bundle image (H, W, 3) in [0, 1] of ``views``, on white; with a third row where coordinates are known.
 
-    Raises Bundle3DError for views that are not square or not 4 to 8.
+    Raises Bundle3DError for views that are not square or not 4 to 8, and for unknown normals.
     """
+    views.require_normals()
     height, width = views.size
     rows = ROWS[0] if views.coord is None else ROWS[1]
     layout = BundleLayout.of(rows * height, len(views.rig) * width, len(views.rig))

@@ -14,8 +14,8 @@ from .rig import Rig
 class ViewSet:
     """Aligned images of one object, all float32 in the order of ``rig``.
 
-    ``rgb`` (V, H, W, 3) sRGB on white; ``normal`` (V, H, W, 3) unit world vectors, zero outside the mask; ``mask``
-    (V, H, W) in [0, 1]; ``coord`` (V, H, W, 3) world positions, where known.
+    ``rgb`` (V, H, W, 3) sRGB on white; ``normal`` (V, H, W, 3) unit world vectors, zero outside the mask and where they
+    are unknown; ``mask`` (V, H, W) in [0, 1]; ``coord`` (V, H, W, 3) world positions, where known.
 
     Raises Bundle3DError where shapes disagree.
     """
@@ -49,6 +49,16 @@ class ViewSet:
                 raise Bundle3DError(
                     f"Expected an object in every view, but the mask of view {view + 1} is empty; check the bundle "
                     "image."
+                )
+
+    def require_normals(self) -> None:
+        """Raise Bundle3DError where a view shows something whose normals are unknown."""
+        for view, (normal, mask) in enumerate(zip(self.normal, self.mask)):
+            shown = mask > 0.5
+            if bool(shown.any()) and not bool(normal[shown].any()):
+                raise Bundle3DError(
+                    f"Expected normals in every view, but view {view + 1} has none, as pictures in colour do not; take "
+                    "the views of a bundle image, or give Join Bundle pictures of the normals."
                 )
 
     def to(self, device: torch.device | str) -> ViewSet:

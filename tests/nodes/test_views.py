@@ -113,7 +113,18 @@ def test_other_sizes_are_refused_in_one_sentence(run: Run, shape: tuple[int, ...
 def test_join_refuses_images_that_do_not_fit_the_rig(run: Run) -> None:
     with pytest.raises(Bundle3DError, match="4 images for each"):
         run("Bundle3D_JoinBundle", rgb=torch.ones(5, 8, 8, 3), normal=torch.ones(5, 8, 8, 3))
+    with pytest.raises(Bundle3DError, match="NaN or infinite"):
+        run("Bundle3D_JoinBundle", rgb=torch.full((4, 16, 16, 3), float("nan")), normal=torch.ones(4, 16, 16, 3))
     with pytest.raises(Bundle3DError, match="one size"):
         run("Bundle3D_JoinBundle", rgb=torch.ones(4, 8, 8, 3), normal=torch.ones(4, 9, 9, 3))
     with pytest.raises(Bundle3DError, match="connect"):
         run("Bundle3D_JoinBundle", rgb=torch.ones(4, 8, 8, 3))
+
+
+def test_views_in_colour_alone_are_not_taken_for_a_bundle(run: Run) -> None:
+    images = torch.ones(4, 32, 32, 3)
+    images[:, 8:24, 8:24] = torch.tensor((0.8, 0.2, 0.1))
+    views = run("Bundle3D_ViewsFromImages", images=images)[0]
+    for node in ("Bundle3D_JoinBundle", "Bundle3D_IsomerReconstruct"):
+        with pytest.raises(Bundle3DError, match="normals in every view, but view 1 has none"):
+            run(node, views=views)

@@ -30,3 +30,15 @@ def test_a_view_without_a_camera_is_refused() -> None:
     images = torch.zeros(5, 6, 6, 3)
     with pytest.raises(Bundle3DError, match="one view per camera"):
         ViewSet(images, images, torch.zeros(5, 6, 6), named_rig("kiss3dgen"))
+
+
+def test_views_whose_normals_are_unknown_are_refused_where_they_are_needed() -> None:
+    mask, normal = torch.zeros(4, 6, 6), torch.zeros(4, 6, 6, 3)
+    mask[:, 2:4, 2:4], normal[:, 2:4, 2:4, 2] = 1.0, 1.0
+    views = ViewSet(torch.ones(4, 6, 6, 3), normal, mask, named_rig("kiss3dgen"))
+    views.require_normals()
+    mask[0], normal[0] = 0.0, 0.0
+    views.require_normals()  # a view that shows nothing needs none
+    normal[2] = 0.0
+    with pytest.raises(Bundle3DError, match="view 3 has none"):
+        views.require_normals()
