@@ -1,7 +1,7 @@
 """Closing of the many small holes of decoded surfaces, which need not be manifold.
 
-``holes.fill_holes`` triangulates any loop of a manifold surface with care; this one closes loops of a few edges by fans,
-on millions of faces at once. Source: specs/pixal3d.md section 4, step 1; section 12 for why only small ones.
+``holes.fill_holes`` triangulates any loop of a manifold surface with care; this one closes loops of a few edges by
+fans, on millions of faces at once. Source: specs/pixal3d.md section 4, step 1; section 12 for why only small ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .topology import boundary_edges, label_components, unique_keys
 def fill_small_holes(
     vertices: torch.Tensor, faces: torch.Tensor, perimeter: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """``vertices`` (N, 3) and ``faces`` (M, 3) with every simple closed boundary loop shorter than ``perimeter`` filled.
+    """``vertices`` (N, 3) and ``faces`` (M, 3) with each simple closed boundary loop shorter than ``perimeter`` filled.
 
     A loop gets one vertex, the mean of the middles of its edges, and a triangle per edge, wound as the face beside it.
     Boundary curves that branch or end stay open.

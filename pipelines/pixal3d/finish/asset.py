@@ -30,7 +30,7 @@ DOMAIN_MARGIN = 3.0  # cells of the remesh beyond the model's cube, both sides t
 def finish_asset(
     grid: DualGrid,
     material: torch.Tensor | None = None,
-    options: FinishOptions = FinishOptions(),
+    options: FinishOptions | None = None,
     progress: Progress = silent,
 ) -> Mesh:
     """The asset of a decoded shape ``grid`` and, for textures, its ``material`` (V, 6) voxel by voxel.
@@ -41,6 +41,7 @@ def finish_asset(
 
     Raises Bundle3DError where the voxels have no surface, and for material of other voxels.
     """
+    options = options or FinishOptions()
     lookup = None
     if material is not None and options.texture:
         if material.shape[1:] != (CHANNELS,):
