@@ -66,11 +66,13 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     _check(path)
     if path.suffix.lower() in PICKLED:
         return _unpickle(path, "cpu")
-    read_header(path)
+    infos = read_header(path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
+        if any(info.dtype.is_complex for info in infos.values()):
+            return _map(path, infos)  # safetensors before 0.7 opens no file with complex numbers
         raise _damaged(path, str(error)) from error
 
 
@@ -108,6 +110,20 @@ def read_metadata(path: Path) -> dict[str, str]:
     if not isinstance(texts, dict):
         raise _damaged(path, "its metadata is not a table")
     return {str(name): str(text) for name, text in texts.items()}
+
+
+def _map(path: Path, infos: Mapping[str, TensorInfo]) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file whose header is known to be sound."""
+    entries, data_bytes = _safetensors_header(path)
+    size = path.stat().st_size
+    content = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage.from_file(str(path), False, size))
+    tensors = {}
+    for name, info in infos.items():
+        begin, end = (size - data_bytes + int(offset) for offset in entries[name]["data_offsets"])
+        own = content[begin:end]
+        aligned = own if begin % info.dtype.itemsize == 0 else own.clone()
+        tensors[name] = aligned.view(info.dtype).reshape(info.shape)
+    return tensors
 
 
 def _check_extent(path: Path, spans: list[list[int]], data_bytes: int) -> None:

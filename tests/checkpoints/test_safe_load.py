@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from bundle3d.pipelines.checkpoints import safe_load
 from bundle3d.pipelines.checkpoints.safe_load import TensorInfo, read_header, read_metadata, read_state_dict
 from bundle3d.pipelines.errors import Bundle3DError
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 TYPES = [
@@ -72,6 +74,28 @@ def test_safetensors(file: Path) -> None:
     assert read_header(file) == {
         name: TensorInfo(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors().items()
     }
+
+
+@pytest.mark.parametrize("odd", [2, 3])
+def test_complex_numbers_are_read_where_safetensors_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: int
+) -> None:
+    halves, phases = torch.arange(odd).half(), torch.randn(2, 3, dtype=torch.complex64)
+    data = [bytes(tensor.flatten().view(torch.uint8).tolist()) for tensor in (halves, phases)]
+    first, end = len(data[0]), len(data[0]) + len(data[1])
+    header = {
+        "halves": {"dtype": "F16", "shape": [odd], "data_offsets": [0, first]},
+        "phases": {"dtype": "C64", "shape": [2, 3], "data_offsets": [first, end]},
+    }
+    file = write_header(tmp_path / "phases.safetensors", header, b"".join(data))
+
+    def unable(*_: object, **__: object) -> None:
+        raise SafetensorError("unknown variant `C64`")
+
+    monkeypatch.setattr(safe_load, "safe_open", unable)
+    state = read_state_dict(file)
+    assert torch.equal(state["halves"], halves) and torch.equal(state["phases"], phases)
+    assert read_header(file)["phases"] == TensorInfo(torch.complex64, (2, 3))
 
 
 def test_metadata(file: Path, tmp_path: Path) -> None:
