@@ -99,11 +99,18 @@ class ComfyClient:
         return f"{answer['subfolder']}/{answer['name']}" if answer.get("subfolder") else str(answer["name"])
 
     async def queue(self, graph: ApiGraph, prompt_id: str, ui_graph: dict[str, Any] | None = None) -> None:
-        """Queues the graph under an id of the caller's choice; GraphError says which node refuses what."""
+        """Queues the graph under an id of the caller's choice; GraphError says which node refuses what.
+
+        The server runs a graph without the outputs that it refuses; here the whole graph is refused then.
+        """
         job: dict[str, Any] = {"prompt": graph, "prompt_id": prompt_id, "client_id": self.client_id}
         if ui_graph is not None:
             job["extra_data"] = {"extra_pnginfo": {"workflow": ui_graph}}
-        await self.request("POST", "/prompt", json=job)
+        answer = self._decode("/prompt", await self.request("POST", "/prompt", json=job))
+        if answer.get("node_errors"):
+            await self.cancel(prompt_id)
+            lines = ["ComfyUI refuses a part of the graph:", *refused_inputs(answer["node_errors"])]
+            raise GraphError("\n".join(lines))
 
     async def history(self, prompt_id: str) -> dict[str, Any] | None:
         """The finished job's entry, None while it waits or runs."""
@@ -155,12 +162,17 @@ def refusal(body: bytes, otherwise: str) -> str:
         return f"{otherwise}: {body[:300].decode(errors='replace')}"
     if isinstance(error, str):
         return f"ComfyUI refuses the graph: {error}"
-    lines = []
-    for node_id, problem in node_errors.items():
-        for item in problem.get("errors", []):
-            line = f"  node {node_id} ({problem.get('class_type')}): {item.get('message')}: {item.get('details')}"
-            if line not in lines:
-                lines.append(line)
+    lines = refused_inputs(node_errors)
     if not lines and error.get("details"):
         lines.append(f"  {error['details']}")
     return "\n".join([f"ComfyUI refuses the graph: {error.get('message')}", *lines])
+
+
+def refused_inputs(node_errors: dict[str, Any]) -> list[str]:
+    """A line for everything that the server refuses about nodes."""
+    lines = [
+        f"  node {node_id} ({problem.get('class_type')}): {item.get('message')}: {item.get('details')}"
+        for node_id, problem in node_errors.items()
+        for item in problem.get("errors", [])
+    ]
+    return list(dict.fromkeys(lines))

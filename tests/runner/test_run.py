@@ -107,6 +107,17 @@ def test_the_server_names_the_node_that_refuses(run_graph: RunGraph) -> None:
         run_graph(PICTURE, {"Picture.width": -5})
 
 
+def test_a_graph_of_which_a_part_is_refused_does_not_run(comfyui: ComfyServer, run_graph: RunGraph) -> None:
+    """ComfyUI itself leaves out the outputs that it refuses, and is content with the others."""
+    graph = json.loads(PICTURE.read_text())
+    graph["3"] = {"class_type": "ImageInvert", "inputs": {"image": ["4", 0]}}
+    graph["4"] = {"class_type": "EmptyImage", "inputs": {"width": 0, "height": 8, "batch_size": 1, "color": 0}}
+    graph["5"] = {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "inverted"}}
+    with pytest.raises(GraphError, match=r"refuses a part of the graph:\n  node 4 \(EmptyImage\): .*width"):
+        run_graph(graph)
+    wait_until(lambda: is_idle(comfyui), 10)
+
+
 def test_unknown_node_types_are_named(run_graph: RunGraph) -> None:
     with pytest.raises(GraphError, match="NoSuchNode"):
         run_graph({"1": {"class_type": "NoSuchNode", "inputs": {}}})
