@@ -10,6 +10,8 @@ from typing import Any, TextIO
 
 import psutil
 
+QUIET_SECONDS = 60.0  # after which a running node shows a sign of life where there is no terminal
+
 
 @dataclass
 class NodeTimes:
@@ -43,23 +45,26 @@ class NodeTimes:
 
 
 class Display:
-    """Prints progress: one rewritten line on a terminal, one line per finished node elsewhere."""
+    """Prints progress: one rewritten line on a terminal; elsewhere one line per finished node, and one a minute."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty()
-        self.start = time.monotonic()
+        self.start = self.last_line = time.monotonic()
 
     def now(self, title: str, share: float | None = None) -> None:
         """The node that runs, and how much of it is done."""
+        text = title if share is None else f"{title} {share:4.0%}"
         if self.live:
-            text = title if share is None else f"{title} {share:4.0%}"
             print(f"\r\x1b[K[{time.monotonic() - self.start:6.1f} s] {text}", end="", file=self.stream, flush=True)
+        elif time.monotonic() - self.last_line >= QUIET_SECONDS:
+            self.done(text)
 
     def done(self, text: str) -> None:
         """A line that stays."""
+        self.last_line = time.monotonic()
         start = "\r\x1b[K" if self.live else ""
-        print(f"{start}[{time.monotonic() - self.start:6.1f} s] {text}", file=self.stream, flush=True)
+        print(f"{start}[{self.last_line - self.start:6.1f} s] {text}", file=self.stream, flush=True)
 
 
 class MemoryPeak:
