@@ -421,7 +421,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bundle3d: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nbundle3d: Stopped; repeat the call, it goes on.", file=sys.stderr)
+        print("\nbundle3d: Stopped; repeat the call, what is set up is kept.", file=sys.stderr)
         return 130
 
 

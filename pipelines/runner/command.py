@@ -18,7 +18,7 @@ from ..training import command as training
 from .check_settings import check_settings
 from .client import CancelledError, GraphError, TransportError
 from .graph import read_graph
-from .run import run_workflow
+from .run import pack_version, run_workflow
 from .server import ComfyServer
 from .watch import Display
 
@@ -36,6 +36,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bundle3d", epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--version", action="version", version=f"bundle3d {pack_version()}")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser(
         "run", help="run a workflow without a browser", epilog=EXIT_CODES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,9 @@ def test_a_server_may_be_given_without_a_scheme() -> None:
 
     assert server("127.0.0.1:8188") == server("http://127.0.0.1:8188") == "http://127.0.0.1:8188"
     assert server("https://comfy.example") == "https://comfy.example"
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parse_arguments(["--version"])
+    assert re.fullmatch(r"bundle3d \d+\.\d+\.\d+\n", capsys.readouterr().out)

@@ -243,7 +243,7 @@ def test_ctrl_c_is_one_sentence(
 
     monkeypatch.setattr(bootstrap, "set_up", interrupted)
     assert bootstrap.main(["setup"]) == 130
-    assert capsys.readouterr().err.strip() == "bundle3d: Stopped; repeat the call, it goes on."
+    assert capsys.readouterr().err.strip() == "bundle3d: Stopped; repeat the call, what is set up is kept."
 
 
 def test_after_the_network_was_found_away_pip_does_not_wait_for_it_again(
