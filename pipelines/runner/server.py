@@ -34,6 +34,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_this_pack(folder: Path) -> bool:
+    """Whether custom nodes are this pack or another copy of it, whose nodes would take the place of those here."""
+    project = folder / "pyproject.toml"
+    text = project.read_text(encoding="utf-8", errors="replace") if project.is_file() else ""
+    return re.search(r'^name = "bundle3d"$', text, re.MULTILINE) is not None
+
+
 class ComfyServer:
     """A ComfyUI process on a free loopback port; use it in a ``with`` statement.
 
@@ -143,13 +150,13 @@ class ComfyServer:
         if self.diffusers is not None:
             paths["bundle3d"]["diffusers"] = str(self.diffusers)
         self.extra_paths.write_text(json.dumps(paths), encoding="utf-8")  # ComfyUI reads YAML, of which JSON is a part
-        linked = {PACK}
+        linked: set[Path] = set()
         others = self.comfyui / "custom_nodes"
         if self.only_this_pack or not others.is_dir():
             return
         for folder in sorted(others.iterdir()):
             usable = folder.is_dir() and (folder / "__init__.py").is_file() and not folder.name.endswith(".disabled")
-            if usable and folder.resolve() not in linked:
+            if usable and folder.resolve() not in linked and not is_this_pack(folder):
                 linked.add(folder.resolve())
                 link_folder(folder, self.home / "custom_nodes" / folder.name)
 

@@ -55,6 +55,20 @@ def test_a_server_that_hangs_is_ended(tmp_path: Path) -> None:
     assert not server.alive()
 
 
+def test_another_copy_of_the_pack_is_left_out(tmp_path: Path) -> None:
+    """Its nodes have the same names: results would come from whichever ComfyUI loads last."""
+    folder = fake_comfyui(tmp_path / "ComfyUI", "import sys; sys.exit(1)")
+    for name in ("bundle3d-old", "others"):
+        (folder / "custom_nodes" / name).mkdir(parents=True)
+        (folder / "custom_nodes" / name / "__init__.py").touch()
+    project = (PACK / "pyproject.toml").read_text(encoding="utf-8").replace('version = "', 'version = "0.')
+    (folder / "custom_nodes" / "bundle3d-old" / "pyproject.toml").write_text(project, encoding="utf-8")
+    home = tmp_path / "home"
+    with pytest.raises(Bundle3DError, match="ended while starting"), ComfyServer(folder, home=home):
+        pass
+    assert [path.name for path in (home / "custom_nodes").iterdir()] == ["others"]
+
+
 def test_the_pack_is_shown_and_left_in_place(comfyui: ComfyServer) -> None:
     assert (comfyui.home / "output").is_dir()
     assert "IMPORT FAILED" not in comfyui.log()
