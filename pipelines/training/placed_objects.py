@@ -5,6 +5,7 @@ Source: specs/pixal3d.md sections 2.1 to 2.3, 2.6 and 3.8.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,22 @@ class PlacedPictures(CaptionedBundle):
     index: int
     seed: int
 
+    def placed(self) -> PlacedObject:
+        """The object itself."""
+        return placed_object(self.index, self.seed)
+
+    def rig(self) -> Rig:
+        """The cameras, remembered: to know them, the object is made."""
+        return _rig(self.index, self.seed)
+
+    def views(self) -> torch.Tensor:
+        """(V, S, S, 3) in [0, 1]."""
+        row = self.image()
+        return torch.stack(row.split(row.shape[0], dim=1))
+
     def pictures(self) -> Pictures:
         """All views with their cameras."""
-        row = self.image()
-        views = torch.stack(row.split(row.shape[0], dim=1))
-        return Pictures(views, rig_cameras(placed_object(self.index, self.seed).rig))
+        return Pictures(self.views(), rig_cameras(self.rig()))
 
 
 def placed_object(index: int, seed: int) -> PlacedObject:
@@ -99,19 +111,22 @@ def on_black(placed: PlacedObject, tile: int) -> torch.Tensor:
     return (seen.rgb - (1.0 - seen.mask[..., None])).clamp(0.0, 1.0)
 
 
+@functools.cache
+def _rig(index: int, seed: int) -> Rig:
+    return placed_object(index, seed).rig
+
+
 def _photographed(mesh: Mesh, generator: np.random.Generator) -> PlacedObject:
     """As in a photo that was cropped to the object: the grid's middle plane fills the picture."""
     fov = float(generator.uniform(*PHOTO_FOV))
-    camera = Camera(
-        0.0, float(generator.uniform(*PHOTO_ELEVATIONS)), 1.0 / math.tan(math.radians(fov) / 2.0), fov=fov
-    )
+    camera = Camera(0.0, float(generator.uniform(*PHOTO_ELEVATIONS)), 1.0 / math.tan(math.radians(fov) / 2.0), fov=fov)
     rotation = camera.rotation()
     points = framed(mesh.vertices.double() @ rotation.T, camera, float(generator.uniform(*FILL)) / MARGIN)
     return PlacedObject(mesh.with_(vertices=(points @ rotation).float()), Rig((camera,)))
 
 
 def framed(points: torch.Tensor, camera: Camera, fill: float) -> torch.Tensor:
-    """``points`` (N, 3) along the camera's axes about its target, scaled and moved until they fill so much of its frame.
+    """``points`` (N, 3) along the camera's axes about its target, scaled and moved to fill so much of its frame.
 
     Their middle stays at the target's depth, and they stay within ``REACH`` of the cube.
     """

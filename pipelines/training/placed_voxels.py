@@ -76,7 +76,7 @@ def material_grid(mesh: Mesh, resolution: int) -> MaterialGrid:
 
 
 def voxel_tree(coords: torch.Tensor, resolution: int, splits: int) -> VoxelTree:
-    """How the voxels ``coords`` (M, 4) of lattices of ``resolution``^3 descend from those 2^``splits`` times coarser."""
+    """How the voxels ``coords`` (M, 4) of lattices of ``resolution``^3 descend from ``splits`` times halved ones."""
     scale = torch.tensor((0, 1, 1, 1), dtype=torch.int32)
     levels = [coords >> (scale * shift) for shift in range(splits, -1, -1)]
     keys = [torch.unique(voxel_keys(own, resolution >> (splits - level))) for level, own in enumerate(levels)]

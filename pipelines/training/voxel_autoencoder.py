@@ -1,0 +1,237 @@
+"""Training Pixal3D's decoders of shape and material, with encoders that only training needs.
+
+Source: specs/pixal3d.md sections 3.3 and 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ..meshes.mesh import Mesh
+from ..pixal3d.config import VoxelDecoderConfig
+from ..pixal3d.decode import MARGIN
+from ..pixal3d.voxel_decoder import VoxelDecoder
+from ..progress import Progress, silent
+from ..volumes.neighbours import neighbour_map
+from ..volumes.sparse_convolution import submanifold_convolution
+from ..volumes.sparse_voxels import SparseVoxels
+from ..volumes.subdivide import CHILDREN
+from .loop import LoopOptions, train_to_average
+from .placed_objects import placed_object
+from .placed_voxels import MaterialGrid, VoxelTree, batched, material_grid, voxel_tree
+
+RESOLUTION = 128
+BATCH = 2
+SHAPE_OPTIONS = LoopOptions(steps=1000, learning_rate=3e-3, warmup=50, average=0.99, save_every=20, log_every=20)
+TEXTURE_OPTIONS = LoopOptions(steps=300, learning_rate=3e-3, warmup=30, average=0.98, save_every=20, log_every=20)
+NOISE = 0.1  # deviation of what is added to latents of a deviation of one, so that nearby ones mean nearly the same
+SIZES = (0.5, 2.0)  # of objects over what they fill: of what is larger than the cube, a part is seen
+WIDTHS = (64, 32, 16)  # of an encoder, coarsest first
+EDGE_WEIGHT, OFFSET_WEIGHT, SPLIT_WEIGHT = 1.0, 4.0, 0.1
+SMALLEST = 64  # voxels of a part that is worth learning from
+
+
+class VoxelAutoencoder(nn.Module):
+    """``decoder`` and an encoder for it, whose latents have a mean of zero and a deviation of one in a batch."""
+
+    def __init__(self, config: VoxelDecoderConfig, inputs: int) -> None:
+        super().__init__()
+        self.decoder = VoxelDecoder(config)
+        self.input_layer = nn.Linear(inputs, WIDTHS[-1])
+        finer = (*WIDTHS[1:], WIDTHS[-1])
+        self.merges = nn.ModuleList(nn.Linear(CHILDREN * fine, own) for own, fine in zip(WIDTHS, finer))
+        self.near = nn.ModuleList(_Near(WIDTHS[0]) for _ in range(2))
+        self.output_layer = nn.Linear(WIDTHS[0], config.latent_channels)
+
+    def latents(self, features: torch.Tensor, tree: VoxelTree, resolution: int) -> torch.Tensor:
+        """(N, C), not normalised, of ``features`` (M, inputs) of the finest voxels, in the order of ``tree``."""
+        hidden = self.input_layer(features)
+        for merge, children in zip(reversed(list(self.merges)), reversed(tree.children)):
+            spread = hidden.new_zeros(children.numel(), hidden.shape[1])
+            spread[children.reshape(-1)] = functional.silu(hidden)
+            hidden = merge(spread.reshape(len(children), -1))
+        neighbours = neighbour_map(tree.coords, resolution >> len(tree.children))
+        for block in self.near:
+            hidden = block(hidden, neighbours)
+        latents: torch.Tensor = self.output_layer(hidden)
+        return latents
+
+
+class _Near(nn.Module):
+    """What is beside a voxel, added to what is in it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.weight = nn.Parameter(torch.randn(width, 3, 3, 3, width) * (27 * width) ** -0.5)
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.out = nn.Linear(width, width)
+
+    def forward(self, features: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+        hidden = submanifold_convolution(self.norm(features), self.weight, self.bias, neighbours)
+        out: torch.Tensor = features + self.out(functional.silu(hidden))
+        return out
+
+
+def shape_features(sample: MaterialGrid) -> torch.Tensor:
+    """(V, 6): what an encoder of shapes is told of the voxels."""
+    return torch.cat((2.0 * sample.grid.offsets - 1.0, 2.0 * sample.grid.edges.float() - 1.0), dim=1)
+
+
+def material_features(sample: MaterialGrid) -> torch.Tensor:
+    """(V, 6): what an encoder of materials is told and their decoder is to say."""
+    return 2.0 * sample.material - 1.0
+
+
+def train_shape_autoencoder(
+    model: VoxelAutoencoder,
+    objects: int,
+    folder: Path,
+    options: LoopOptions = SHAPE_OPTIONS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> None:
+    """Trains ``model`` in place to give back the dual grids of the first ``objects`` placed objects, at any size."""
+
+    def loss(step: int, generator: torch.Generator) -> torch.Tensor:
+        samples, tree = _batch(objects, seed, generator)
+        features = torch.cat([shape_features(sample) for sample in samples])[tree.rows]
+        latents = _noisy(model.latents(features, tree, RESOLUTION), generator)
+        logits, heads = decoded_as_told(model.decoder, latents, tree)
+        return subdivision_loss(logits, tree) + head_loss(heads, features)
+
+    train_to_average(model, loss, folder, options, seed, progress)
+
+
+def train_texture_autoencoder(
+    model: VoxelAutoencoder,
+    objects: int,
+    folder: Path,
+    options: LoopOptions = TEXTURE_OPTIONS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> None:
+    """Trains ``model`` in place to give back the materials of the first ``objects`` placed objects, at any size."""
+
+    def loss(step: int, generator: torch.Generator) -> torch.Tensor:
+        samples, tree = _batch(objects, seed, generator)
+        features = torch.cat([material_features(sample) for sample in samples])[tree.rows]
+        latents = _noisy(model.latents(features, tree, RESOLUTION), generator)
+        _, heads = decoded_as_told(model.decoder, latents, tree)
+        return (heads - features).abs().mean()
+
+    train_to_average(model, loss, folder, options, seed, progress)
+
+
+def decoded_as_told(
+    decoder: VoxelDecoder, latents: torch.Tensor, tree: VoxelTree
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """What ``decoder`` says of every level's children (N, 8), as logits, and of the finest voxels, where ``tree`` says
+    which children there are.
+    """
+    logits: list[torch.Tensor] = []
+
+    def ask(block: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+        if block.to_subdiv is not None:
+            logits.append(block.to_subdiv(inputs[0]))
+
+    splits = [level[-1] for level in decoder.blocks.children() if isinstance(level, nn.ModuleList) and len(level)]
+    handles = [split.register_forward_pre_hook(ask) for split in splits if hasattr(split, "to_subdiv")]
+    try:
+        voxels = SparseVoxels(tree.coords, latents, RESOLUTION >> len(tree.children))
+        decoded = decoder(voxels, tree.children)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, decoded.voxels.features
+
+
+def subdivision_loss(logits: Sequence[torch.Tensor], tree: VoxelTree) -> torch.Tensor:
+    """How wrong a decoder is about which children there are, the mean of all levels."""
+    losses = [
+        functional.binary_cross_entropy_with_logits(said, true.float()) for said, true in zip(logits, tree.children)
+    ]
+    return torch.stack(losses).mean()
+
+
+def head_loss(heads: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """How far the heads (V, 7) of a shape are from its ``shape_features`` (V, 6); diagonals are split as weights of one
+    do.
+    """
+    offsets = (1 + 2 * MARGIN) * heads[:, :3].sigmoid() - MARGIN
+    wrong_offset = (offsets - (features[:, :3] + 1.0) / 2.0).abs().mean()
+    wrong_edge = functional.binary_cross_entropy_with_logits(heads[:, 3:6], (features[:, 3:] + 1.0) / 2.0)
+    wrong_weight = (functional.softplus(heads[:, 6]) - 1.0).abs().mean()
+    return EDGE_WEIGHT * wrong_edge + OFFSET_WEIGHT * wrong_offset + SPLIT_WEIGHT * wrong_weight
+
+
+@dataclass(frozen=True)
+class EncodedObjects:
+    """Of objects one after the other, ``lengths`` (B,) voxels each: ``coords`` (N, 3) uint8 and ``latents`` (N, C)
+    float32 with a mean of zero and a deviation of one in each channel.
+    """
+
+    lengths: torch.Tensor
+    coords: torch.Tensor
+    latents: torch.Tensor
+
+    def objects(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Voxels and latents of each."""
+        lengths = self.lengths.tolist()
+        return list(zip(self.coords.split(lengths), self.latents.split(lengths)))
+
+
+@torch.no_grad()
+def encode_objects(
+    model: VoxelAutoencoder,
+    features: Callable[[MaterialGrid], torch.Tensor],
+    objects: int,
+    resolution: int,
+    seed: int,
+    progress: Progress = silent,
+) -> EncodedObjects:
+    """The latents of the first ``objects`` placed objects, whose dual grids have ``resolution``^3 voxels."""
+    coords, latents = [], []
+    for index in range(objects):
+        sample = material_grid(placed_object(index, seed).grid_mesh(), resolution)
+        tree = voxel_tree(batched([sample.grid]), resolution, len(model.merges))
+        coords.append(tree.coords[:, 1:].to(torch.uint8))
+        latents.append(model.latents(features(sample)[tree.rows], tree, resolution))
+        progress(index + 1, objects)
+    found = torch.cat(latents)
+    deviation, mean = torch.std_mean(found, dim=0)
+    lengths = torch.tensor([len(each) for each in coords])
+    return EncodedObjects(lengths, torch.cat(coords), (found - mean) / deviation)
+
+
+def sized(mesh: Mesh, size: float, centre: torch.Tensor) -> Mesh:
+    """``mesh`` ``size`` times as large; where it exceeds the grid, its point ``centre`` (3,) is in the middle."""
+    moved = (mesh.vertices - centre) * size if size > 1.0 else mesh.vertices * size
+    return mesh.with_(vertices=moved)
+
+
+def _batch(objects: int, seed: int, generator: torch.Generator) -> tuple[list[MaterialGrid], VoxelTree]:
+    samples: list[MaterialGrid] = []
+    while len(samples) < BATCH:
+        index = int(torch.randint(objects, (1,), generator=generator))
+        low, high = SIZES
+        size = low * (high / low) ** float(torch.rand(1, generator=generator))
+        mesh = placed_object(index, seed).grid_mesh()
+        centre = mesh.vertices[int(torch.randint(len(mesh.vertices), (1,), generator=generator))]
+        sample = material_grid(sized(mesh, size, centre), RESOLUTION)
+        if len(sample.grid.coords) >= SMALLEST:
+            samples.append(sample)
+    grids = [sample.grid for sample in samples]
+    return samples, voxel_tree(batched(grids), RESOLUTION, 3)
+
+
+def _noisy(latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    deviation, mean = torch.std_mean(latents, dim=0)
+    return (latents - mean) / deviation + NOISE * torch.randn(latents.shape, generator=generator)
