@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 RESULTS = Path(__file__).resolve().parent / "results"
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,22 @@ def machine() -> dict[str, Any]:
     return found
 
 
-def fill_rate(size: int = 256 << 20) -> float:
-    """Bytes per second at which all cores write memory that is already mapped."""
-    block = torch.empty(size // 4)
+def finished(work: Callable[[], Any], device: torch.device) -> Callable[[], None]:
+    """``work`` with the wait for its end, which work on a GPU has after the call comes back."""
+
+    def call() -> None:
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return call
+
+
+def fill_rate(size: int = 256 << 20, device: torch.device = CPU) -> float:
+    """Bytes per second at which all cores, or a GPU, write memory that is already mapped."""
+    block = torch.empty(size // 4, device=device)
     block.fill_(1.0)
-    return size / measure(lambda: block.fill_(2.0), runs=7).least
+    return size / measure(finished(lambda: block.fill_(2.0), device), runs=7).least
 
 
 def write(name: str, rows: list[dict[str, Any]], **facts: Any) -> Path:
