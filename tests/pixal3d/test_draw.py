@@ -7,7 +7,7 @@ import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.draw import VoxelRequest, draw_voxels
 from bundle3d.tests.pixal3d.make_small import disc, small_models
-from bundle3d.tests.pixal3d.test_sample import FAST, make
+from bundle3d.tests.pixal3d.run_stages import FAST, make
 
 FAST_REQUEST = VoxelRequest(structure_sampling=FAST, shape_sampling=FAST, texture_sampling=FAST)
 
