@@ -143,6 +143,13 @@ def test_gradients_reach_every_view() -> None:
     assert single.grad is not None and bool((single.grad != 0).any())
 
 
+def test_inference_mode_lifts_the_same() -> None:
+    planes = [feature_map(3, 6, 6, seed).float() for seed in range(2)]
+    plain = back_project(planes, CAMERAS[:2], 20)
+    with torch.inference_mode():
+        assert torch.equal(back_project([plane.clone() for plane in planes], CAMERAS[:2], 20), plain)
+
+
 def test_refuses_other_numbers_of_maps_and_cameras() -> None:
     for planes in ([], [feature_map(1, 2, 2)] * 3):
         with pytest.raises(Bundle3DError, match="give as many"):

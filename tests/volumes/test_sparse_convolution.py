@@ -121,6 +121,18 @@ def test_backends_agree(channels: tuple[int, int]) -> None:
     assert relative(one, other) < 1e-6
 
 
+@each_backend
+def test_inference_mode_reaches_all_blocks(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    coords, features, weight, bias = case(8, 5)
+    near = neighbour_map(coords, RESOLUTION)
+    plain = submanifold_convolution(features, weight, bias, near, backend)
+    monkeypatch.setattr(sparse_convolution_numba, "LEAST_ROWS", 50)
+    monkeypatch.setattr(sparse_convolution_numba, "BLOCK_BYTES", 0)
+    with torch.inference_mode():
+        found = submanifold_convolution(features.clone(), weight, bias, neighbour_map(coords, RESOLUTION), backend)
+    assert torch.allclose(found, plain, atol=1e-5)
+
+
 def test_half_precision_keeps_its_type() -> None:
     coords, features, weight, bias = case(16, 16)
     near = neighbour_map(coords, RESOLUTION)
