@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..diffusion.holder import Holder
 from ..errors import Bundle3DError
@@ -33,6 +33,13 @@ STRUCTURE_SIGHT = Sight(512)
 SHAPE_SIGHT = Sight(512, 512)
 FINE_SHAPE_SIGHT = Sight(1024, 512)
 TEXTURE_SIGHT = Sight(1024, 1024)
+# How the published flows are sampled and what they see, by stage.
+DEFAULTS: dict[str, tuple[Sampling, Sight]] = {
+    "structure": (STRUCTURE, STRUCTURE_SIGHT),
+    "shape": (SHAPE, SHAPE_SIGHT),
+    "fine_shape": (SHAPE, FINE_SHAPE_SIGHT),
+    "texture": (TEXTURE, TEXTURE_SIGHT),
+}
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ class Pixal3DModels:
     fine_shape: StageModel | None = None
     texture: StageModel | None = None
     texture_decoder: Holder | None = None
-    shape_normalisation: Normalisation = field(default=SHAPE_NORMALISATION)
-    texture_normalisation: Normalisation = field(default=TEXTURE_NORMALISATION)
+    shape_normalisation: Normalisation = SHAPE_NORMALISATION
+    texture_normalisation: Normalisation = TEXTURE_NORMALISATION
     multiview: bool = False
     demo: bool = False
 
@@ -99,38 +106,25 @@ class Pixal3DModels:
 
     def _pairs(self) -> Iterator[tuple[str, int, int]]:
         """What is, and what it has to be."""
-        latents = self.shape_decoder.module.config.latent_channels
         seen = self.pictures.encoder.module.config.hidden_size
-        structure = self.structure.flow.module.config
-        yield (
-            "the channels of the structure decoder",
-            self.structure_decoder.module.config.latent_channels,
-            (structure.out_channels),
-        )
         stages = {"structure": self.structure, "shape": self.shape, "fine shape": self.fine_shape,
                   "texture": self.texture}  # fmt: skip
         for name, stage in stages.items():
-            if stage is None:
-                continue
-            config, maps = stage.flow.module.config, 1 + (stage.sight.upsampled is not None)
-            yield f"the width of the image encoder for the {name} flow", seen, config.condition_width
-            yield f"the width of the picture's features for the {name} flow", maps * seen, config.projected_width
-            if name in ("shape", "fine shape"):
-                yield f"the channels of the {name} flow", config.out_channels, latents
+            if stage is not None:
+                config, maps = stage.flow.module.config, 1 + (stage.sight.upsampled is not None)
+                yield f"the width of the image encoder for the {name} flow", seen, config.condition_width
+                yield f"the width of the picture's features for the {name} flow", maps * seen, config.projected_width
+        channels = self.structure.flow.module.config.out_channels
+        yield "the channels of the structure decoder", self.structure_decoder.module.config.latent_channels, channels
+        latents = self.shape_decoder.module.config.latent_channels
+        for name, stage in (("shape", self.shape), ("fine shape", self.fine_shape)):
+            if stage is not None:
+                yield f"the channels of the {name} flow", stage.flow.module.config.out_channels, latents
         yield "the number of normalised shape channels", len(self.shape_normalisation.mean), latents
         if self.texture is not None and self.texture_decoder is not None:
-            texture = self.texture_decoder.module.config.latent_channels
-            config = self.texture.flow.module.config
-            yield "the output channels of the texture flow", config.out_channels, texture
-            yield "the input channels of the texture flow", config.in_channels, texture + latents
-            yield "the number of normalised texture channels", len(self.texture_normalisation.mean), texture
-            factor = self.texture_decoder.module.config.factor
-            yield "the refinement of the texture decoder", factor, self.factor
-
-
-DEFAULTS: dict[str, tuple[Sampling, Sight]] = {
-    "structure": (STRUCTURE, STRUCTURE_SIGHT),
-    "shape": (SHAPE, SHAPE_SIGHT),
-    "fine_shape": (SHAPE, FINE_SHAPE_SIGHT),
-    "texture": (TEXTURE, TEXTURE_SIGHT),
-}
+            config, decoder = self.texture.flow.module.config, self.texture_decoder.module.config
+            yield "the output channels of the texture flow", config.out_channels, decoder.latent_channels
+            yield "the input channels of the texture flow", config.in_channels, decoder.latent_channels + latents
+            normalised = len(self.texture_normalisation.mean)
+            yield "the number of normalised texture channels", normalised, decoder.latent_channels
+            yield "the refinement of the texture decoder", decoder.factor, self.factor

@@ -97,9 +97,8 @@ class VoxelDecoder(nn.Module):
             if isinstance(block, _Split):
                 told = None if children is None else children[len(found)].to(voxels.coords.device)
                 own = block.children_of(voxels.features) if told is None else told
-                _check_children(own, len(voxels.coords), len(found))
+                finer = _split_coords(voxels.coords, own, len(found))
                 found.append(own)
-                finer = subdivide_coords(voxels.coords, own)
                 if not features and len(found) == self.splits:
                     return SparseVoxels(finer, finer.new_zeros(len(finer), 0), 2 * voxels.resolution), tuple(found)
                 beside = neighbour_map(finer, 2 * voxels.resolution)
@@ -133,17 +132,20 @@ class VoxelDecoder(nn.Module):
             )
 
 
-def _check_children(children: torch.Tensor, count: int, level: int) -> None:
-    if children.shape[0] != count:
+def _split_coords(coords: torch.Tensor, children: torch.Tensor, level: int) -> torch.Tensor:
+    """(M, 4): the voxels that exist among the children (N, 8) of ``coords`` (N, 4), some of every object."""
+    if children.shape[0] != len(coords):
         raise Bundle3DError(
-            f"Expected the children of {count} voxels at level {level}, but got those of {children.shape[0]}; use the "
-            "subdivision of the shape with the same voxels."
+            f"Expected the children of {len(coords)} voxels at level {level}, but got those of {children.shape[0]}; "
+            "use the subdivision of the shape with the same voxels."
         )
-    if not bool(children.any()):
+    finer = subdivide_coords(coords, children)
+    if len(finer[:, 0].unique()) < len(coords[:, 0].unique()):
         raise Bundle3DError(
-            "Expected a surface in the latents of the shape, but the decoder finds none; sample the shape with another "
-            "seed or picture."
+            "Expected a surface in the latents of every shape, but the decoder finds none; sample the shape with "
+            "another seed or picture."
         )
+    return finer
 
 
 class _Convolution(nn.Module):

@@ -136,12 +136,14 @@ def test_what_cannot_be_decoded_is_refused() -> None:
     for name, parameter in nothing.named_parameters():
         if name == "blocks.0.1.to_subdiv.bias":
             parameter.data -= 1000
+    of_the_first = torch.arange(14)[:, None].expand(14, 8) < 7
     for call, said in (
         (lambda: small_decoder()(random_voxels([14], 5, 4)), "6 latent channels"),
         (lambda: texture(latents), "decode the shape first"),
         (lambda: texture(latents, shape.children[:1]), "in 2 levels, but got 1"),
         (lambda: texture(random_voxels([9], 6, 4), shape.children), "children of 9 voxels at level 0"),
         (lambda: nothing(latents), "Expected a surface"),
+        (lambda: texture(random_voxels([7, 7], 6, 4), [of_the_first, *shape.children[1:]]), "of every shape"),
     ):
         with pytest.raises(Bundle3DError, match=said) as refusal:
             call()
