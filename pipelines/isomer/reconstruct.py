@@ -14,6 +14,7 @@ import torch
 from ..errors import Bundle3DError
 from ..kernels import HAVE_NUMBA, one_torch_thread
 from ..meshes.mesh import Mesh, vertex_normals
+from ..meshes.normalise import require_normalised
 from ..meshes.repair import RepairOptions, repair
 from ..meshes.simplify import simplify
 from ..meshes.topology import components, is_consistently_oriented, is_manifold, is_watertight, unique_edges
@@ -47,6 +48,7 @@ FINE_DECAY = 0.985  # faster than the reference's, so that the surface comes to 
 EQUILATERAL = 3**0.5 / 4  # area of a triangle of unit edges
 FINEST_EDGE = 0.005  # world units, the reference's limit
 MOST_INITIAL_FACES = 100_000
+LEAST_AREA = 1e-4  # of an initial mesh, in world units
 DEBRIS = 0.05  # of the box diagonal: smaller loose parts are dropped
 SUBDIVISION_THRESHOLD = 0.0025  # of the box diagonal (section 6.9)
 PREVIEW_SIZE = 256  # pixels per view
@@ -76,8 +78,8 @@ def reconstruct(
     """The closed surface that ``views`` show, coloured by their images.
 
     Starts from ``initial`` (in the world of the views, closed or not), else from what the options say. Equal inputs and
-    seeds give equal results. Raises Bundle3DError where a mask is empty, normals are unknown or the views do not show
-    one object.
+    seeds give equal results. Raises Bundle3DError where a mask is empty, normals are unknown, the views do not show
+    one object, or ``initial`` is of another size than they show.
     """
     options = options or IsomerOptions()
     views.require_object()
@@ -117,6 +119,13 @@ def _start(views: ViewSet, options: IsomerOptions, initial: Mesh | None, progres
         return visual_hull(views, options.hull_resolution, progress, backend=options.backend), views
     if initial.faces.shape[0] == 0:
         raise Bundle3DError("Expected an initial mesh with faces, but it is empty; leave it out to use the hull.")
+    require_normalised(initial, "bring it to where the views show it, or leave it out to use the hull")
+    area = float(initial.face_normals().double().norm(dim=1).sum() / 2)
+    if area < LEAST_AREA:
+        raise Bundle3DError(
+            f"Expected an initial mesh as large as the views show it, but its surface has an area of {area:.3g}; scale "
+            "it, or leave it out to use the hull."
+        )
     mesh = Mesh(initial.vertices.clone(), initial.faces).to(views.mask.device)
     mesh = simplify(mesh, MOST_INITIAL_FACES, Stage(progress, 0, 3, 10))
     if not _is_one_solid(mesh):

@@ -22,10 +22,14 @@ def unwrap(
     Texels are equally dense on all charts; at least ``padding`` texels of a ``resolution`` x ``resolution`` texture
     stay between two charts. Returns the mesh and, for each of its vertices (N,), the vertex it was. The old uv and the
     tangents are replaced or dropped, faces keep their order. ``progress`` may cancel it. Raises Bundle3DError for a
-    mesh without faces or when the charts do not fit.
+    mesh without faces, without area or when the charts do not fit.
     """
     if mesh.faces.shape[0] == 0:
         raise Bundle3DError("Expected a mesh with faces to unwrap, but it has none; load another mesh.")
+    if not bool(mesh.face_normals().any()):
+        raise Bundle3DError(
+            "Expected a mesh with a surface to unwrap, but all its triangles are lines or points; load another mesh."
+        )
     if not (16 <= resolution <= 16384 and 0 <= padding <= resolution // 8):
         raise Bundle3DError(
             f"Expected a resolution of 16 to 16384 and a padding of at most an eighth of it, but got {resolution} and "

@@ -142,6 +142,9 @@ def test_progress_grows_and_can_cancel() -> None:
 def test_refusals() -> None:
     with pytest.raises(Bundle3DError, match="faces"):
         unwrap(Mesh(vertices=torch.zeros(1, 3), faces=torch.zeros((0, 3), dtype=torch.int64)))
+    line = torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    with pytest.raises(Bundle3DError, match="lines or points"):
+        unwrap(Mesh(line, torch.tensor([[0, 1, 2]])))
     with pytest.raises(Bundle3DError, match="resolution"):
         unwrap(box(), 8)
     with pytest.raises(Bundle3DError, match="do not; choose"):
