@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,9 @@ from bundle3d.pipelines.pixal3d.config import (
     structure_decoder_config,
     voxel_decoder_config,
 )
+from bundle3d.pipelines.pixal3d.feature_upsampler import FeatureUpsampler, UpsamplerConfig
 from bundle3d.pipelines.pixal3d.flow_transformer import FlowTransformer
+from bundle3d.pipelines.pixal3d.image_encoder import ImageEncoderConfig, image_encoder
 from bundle3d.pipelines.pixal3d.structure_decoder import StructureDecoder
 from bundle3d.pipelines.pixal3d.voxel_decoder import VoxelDecoder
 from torch import nn
@@ -57,7 +61,7 @@ def structure_decoder_table(network: nn.Module) -> Table:
     }
 
 
-def meta(network: type[nn.Module], config: object) -> nn.Module:
+def meta(network: Callable[[Any], nn.Module], config: object) -> nn.Module:
     with torch.device("meta"):
         return network(config)
 
@@ -115,3 +119,11 @@ def test_decoders_are_as_comfyui_packs_them() -> None:
     texture = table(meta(VoxelDecoder, TEXTURE_DECODER), "BF16", "txt_dec.")
     assert file_bytes(structure | shape) == 1_095_844_024
     assert file_bytes(texture) == 948_461_364
+
+
+def test_what_sees_pictures_is_as_comfyui_packs_it() -> None:
+    encoder = table(meta(image_encoder, ImageEncoderConfig()), "F32")
+    tensors = {name.replace("model.layer.", "layer."): entry for name, entry in encoder.items()}
+    tensors |= {f"norm.{name}": ("F32", (1024,)) for name in ("weight", "bias")}  # which Pixal3D does without
+    tensors |= table(meta(FeatureUpsampler, UpsamplerConfig()), "F32", "naf.")
+    assert len(tensors) == 452 and file_bytes(tensors) == 1_215_214_176
