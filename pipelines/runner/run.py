@@ -167,6 +167,7 @@ async def listen(
     connected: asyncio.Event, finished: asyncio.Event,
 ) -> None:  # fmt: skip
     """Shows progress and takes times from the server's messages, connecting again where the connection breaks."""
+    shares: dict[str, float] = {}  # not every message of a node says how much of it is done
     while True:
         try:
             async for message in client.events():
@@ -176,7 +177,10 @@ async def listen(
                 if times.current != before and before is not None:
                     display.done(f"{title_of(graph, before)}: {times.seconds[before]:.1f} s")
                 if times.current is not None:
-                    display.now(title_of(graph, times.current), share_done(message, prompt_id))
+                    share = share_done(message, prompt_id)
+                    if share is not None:
+                        shares[times.current] = share
+                    display.now(title_of(graph, times.current), shares.get(times.current))
                 if message["type"] in ("execution_success", "execution_error", "execution_interrupted"):
                     finished.set()
         except TransportError:
