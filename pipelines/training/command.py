@@ -197,6 +197,21 @@ def _multiview_demo_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _pixal3d_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    counts = {
+        "--objects": "procedural objects to render",
+        "--structure-decoder-steps": "training steps of the structure decoder",
+        "--picture-steps": "training steps of what sees pictures",
+        "--structure-steps": "training steps of the structure flow",
+        "--shape-decoder-steps": "training steps of the shape decoder",
+        "--shape-steps": "training steps of the shape flow",
+        "--texture-decoder-steps": "training steps of the texture decoder",
+        "--texture-steps": "training steps of the texture flow",
+        "--fine-shape-steps": "training steps of the fine shape flow",
+    }
+    _add_demo(parser, "folder for the family, as Pixal3D's", counts)
+
+
 def _demo(options: argparse.Namespace) -> int:
     from .run_demo import demo
 
@@ -213,6 +228,12 @@ def _multiview_demo(options: argparse.Namespace) -> int:
     from .run_demo import multiview_demo
 
     return multiview_demo(options)
+
+
+def _pixal3d_demo(options: argparse.Namespace) -> int:
+    from .run_demo import pixal3d_demo
+
+    return pixal3d_demo(options)
 
 
 def _render(options: argparse.Namespace) -> int:
@@ -239,6 +260,7 @@ SUBCOMMANDS = {
     "multiview-demo": Subcommand(
         "make the demo multi-view model from an autoencoder", _multiview_demo_arguments, _multiview_demo
     ),
+    "pixal3d-demo": Subcommand("make the small Pixal3D family from nothing", _pixal3d_demo_arguments, _pixal3d_demo),
     "render": Subcommand("render a folder of meshes to captioned bundles", _render_arguments, _render),
     "lora": Subcommand("train a LoRA on bundles", _lora_arguments, _lora),
     "controlnet": Subcommand("train a ControlNet on bundles", _controlnet_arguments, _controlnet),

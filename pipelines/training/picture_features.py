@@ -53,6 +53,12 @@ class PictureReader(nn.Module):
             nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 4)
         )
 
+    def train(self, mode: bool = True) -> PictureReader:
+        """As ever, but the encoder stays as in use: while it trains, transformers moves the patches at random."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
     def forward(self, pictures: torch.Tensor, points: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(B, P, 4): distance and linear colour at ``points`` (B, P, 3), in the axes of each picture's camera.
 

@@ -14,6 +14,7 @@ from ..progress import Progress
 from .demo_family import DemoOptions, train_demo
 from .demo_lrm import LrmDemoOptions, train_demo_lrm
 from .demo_multiview import MultiviewOptions, train_demo_multiview
+from .demo_pixal3d import Pixal3DDemoOptions, train_demo_pixal3d
 from .watch import Watch, stoppable
 
 
@@ -35,6 +36,11 @@ def multiview_demo(options: argparse.Namespace) -> int:
         train_demo_multiview(work, target, start, chosen, watch)
 
     return _make(options, MultiviewOptions, run)
+
+
+def pixal3d_demo(options: argparse.Namespace) -> int:
+    """Makes the small Pixal3D family from nothing."""
+    return _make(options, Pixal3DDemoOptions, train_demo_pixal3d)
 
 
 def _make(
