@@ -116,7 +116,7 @@ def _map(path: Path, infos: Mapping[str, TensorInfo]) -> dict[str, torch.Tensor]
     """The tensors of a safetensors file whose header is known to be sound."""
     entries, data_bytes = _safetensors_header(path)
     size = path.stat().st_size
-    content = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage.from_file(str(path), False, size))
+    content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
     tensors = {}
     for name, info in infos.items():
         begin, end = (size - data_bytes + int(offset) for offset in entries[name]["data_offsets"])
