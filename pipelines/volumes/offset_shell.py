@@ -89,7 +89,7 @@ def _sealed(tree: TriangleTree, field: DistanceField, seal: float, cell: float, 
     """
     reach = seal + MARGIN * cell
     shell = sparse_surface_nets(
-        _around(tree, seal), tree.low[1] - reach, tree.high[1] + reach, max(cell, seal / 2), progress
+        _around(tree, seal), tree.low[1] - reach, tree.high[1] + reach, max(cell, seal), progress
     )
     hollows = hollow_parts(shell)
     if hollows.faces.shape[0] == 0:

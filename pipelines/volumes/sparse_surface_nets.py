@@ -21,7 +21,7 @@ from .surface_nets import dual_faces, dual_vertices
 COARSEST = 32  # cells along the longest side that the search begins with
 HALF_DIAGONAL = 0.87  # of a cell, just above the square root of 3/4
 LARGEST_SIDE = 4096
-CHUNK = 1 << 20  # places evaluated at once
+CHUNK = 1 << 18  # cells looked at, or corners evaluated, at once
 STEPS = 100  # of the progress
 SEARCHED, SAMPLED = 55, 90
 
@@ -52,7 +52,8 @@ def sparse_surface_nets(
     origin, shape, halvings = _lattice(low, high, cell)
     coords = _search(field, origin, shape, halvings, cell, Stage(progress, 0, SEARCHED, STEPS))
     strides = ((shape[1] + 1) * (shape[2] + 1), shape[2] + 1, 1)
-    cells = torch.sort(coords @ torch.tensor(strides, device=coords.device)).values
+    x, y, z = coords.unbind(1)
+    cells = torch.sort(x.long() * strides[0] + y * strides[1] + z).values
     corners = cells
     for stride in reversed(strides):
         corners = join_shifted(corners, stride, backend)
@@ -93,19 +94,19 @@ def _search(
     cell: float,
     progress: Progress,
 ) -> torch.Tensor:
-    """(C, 3) int64 cells that the surface may pass through."""
+    """(C, 3) int32 cells that the surface may pass through."""
     device = origin.device
-    axes = [torch.arange(count >> halvings, device=device) for count in shape]
+    axes = [torch.arange(count >> halvings, dtype=torch.int32, device=device) for count in shape]
     coords = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
-    children = torch.tensor([[i >> axis & 1 for axis in range(3)] for i in range(8)], device=device)
+    halves = torch.tensor([[i >> axis & 1 for axis in range(3)] for i in range(8)], dtype=torch.int32, device=device)
     for level in range(halvings, -1, -1):
         size, reach = cell * (1 << level), HALF_DIAGONAL * cell * (1 << level)
-        near = torch.empty(coords.shape[0], dtype=torch.bool, device=device)
-        for start, part in _chunks(coords, Stage(progress, halvings - level, halvings - level + 1, halvings + 1)):
-            near[start : start + CHUNK] = field(origin + (part + 0.5) * size, reach).abs() < reach
-        coords = coords[near]
-        if level:
-            coords = (2 * coords[:, None] + children).reshape(-1, 3)
+        kept = [coords[:0]]
+        for _, part in _chunks(coords, Stage(progress, halvings - level, halvings - level + 1, halvings + 1)):
+            children = part if level == halvings else (2 * part[:, None] + halves).reshape(-1, 3)
+            near = field(origin + (children + 0.5) * size, reach).abs() < reach
+            kept.append(children[near])
+        coords = torch.cat(kept)
     return coords
 
 
