@@ -2,7 +2,8 @@
 
 The demo family is a FLUX folder in diffusers' format, made by ``bundle3d train demo``; the demo multi-view model is a
 Zero123++ folder, made by ``bundle3d train multiview-demo``; the demo reconstruction model is one file, made by
-``bundle3d train lrm-demo``.
+``bundle3d train lrm-demo``; the demo ControlNet, which is for the demo family, is a folder of diffusers, made by
+``bundle3d train controlnet-demo``.
 """
 
 from __future__ import annotations
@@ -12,3 +13,4 @@ from pathlib import Path
 DEMO_FOLDER = Path(__file__).resolve().parent / "demo"
 MULTIVIEW_DEMO_FOLDER = DEMO_FOLDER.with_name("demo_multiview")
 DEMO_RECONSTRUCTION_MODEL = DEMO_FOLDER.with_name("demo_lrm") / "model.safetensors"
+CONTROLNET_DEMO_FOLDER = DEMO_FOLDER.with_name("demo_controlnet")

@@ -197,6 +197,21 @@ def _multiview_demo_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _controlnet_demo_arguments(parser: argparse.ArgumentParser) -> None:
+    counts = {
+        "--bundles": "bundles to learn from as the demo family's",
+        "--varied": "bundles to learn from of stretched and turned objects",
+        "--steps": "training steps",
+    }
+    _add_demo(parser, "folder for the ControlNet, as diffusers reads it", counts)
+    parser.add_argument(
+        "--base",
+        type=Path,
+        default=argparse.SUPPRESS,
+        help="folder of the model that it is for (default: the demo family)",
+    )
+
+
 def _pixal3d_demo_arguments(parser: argparse.ArgumentParser) -> None:
     counts = {
         "--objects": "procedural objects to render",
@@ -230,6 +245,12 @@ def _multiview_demo(options: argparse.Namespace) -> int:
     return multiview_demo(options)
 
 
+def _controlnet_demo(options: argparse.Namespace) -> int:
+    from .run_demo import controlnet_demo
+
+    return controlnet_demo(options)
+
+
 def _pixal3d_demo(options: argparse.Namespace) -> int:
     from .run_demo import pixal3d_demo
 
@@ -259,6 +280,9 @@ SUBCOMMANDS = {
     "lrm-demo": Subcommand("make the demo reconstruction model from nothing", _lrm_demo_arguments, _lrm_demo),
     "multiview-demo": Subcommand(
         "make the demo multi-view model from an autoencoder", _multiview_demo_arguments, _multiview_demo
+    ),
+    "controlnet-demo": Subcommand(
+        "make the demo ControlNet from the demo family", _controlnet_demo_arguments, _controlnet_demo
     ),
     "pixal3d-demo": Subcommand("make the small Pixal3D family from nothing", _pixal3d_demo_arguments, _pixal3d_demo),
     "render": Subcommand("render a folder of meshes to captioned bundles", _render_arguments, _render),

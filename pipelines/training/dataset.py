@@ -99,17 +99,24 @@ def read_dataset(folder: Path) -> list[CaptionedBundle]:
     return bundles
 
 
-def write_dataset(folder: Path, count: int, tile: int, seed: int = 0, progress: Progress = silent) -> None:
+def write_dataset(
+    folder: Path,
+    count: int,
+    tile: int,
+    seed: int = 0,
+    progress: Progress = silent,
+    object_of: Callable[[int, int], ProceduralObject] = procedural_object,
+) -> None:
     """Renders ``count`` procedural subjects to bundles of ``tile`` pixels; goes on where an earlier call broke off.
 
-    The objects are those that ``procedural_object`` gives by their number. Raises Bundle3DError where ``folder`` holds
-    bundles of another size or seed.
+    The objects are those that ``object_of`` gives by their number and the seed. Raises Bundle3DError where ``folder``
+    holds bundles of another size or seed.
     """
     require_same_run(folder / MADE_WITH, {"tile": tile, "seed": seed})
     rig = named_rig("kiss3dgen")
     lines = []
     for index in range(count):
-        described = procedural_object(index, seed)
+        described = object_of(index, seed)
         path = folder / f"{index:05d}.png"
         if not path.is_file():
             save_image(join_bundle(render_views(described.mesh(), rig, tile)), path)

@@ -28,9 +28,10 @@ FREE = ("steps", "validate_every", "validation_steps", "save_every", "log_every"
 class FineTuneOptions:
     """How an adapter is trained.
 
-    The learning rate is constant after ``warmup`` steps, so that a run can go on with more ``steps``. ``guidance`` is
-    what the transformer is told while it learns. ``checkpointing`` computes blocks anew for their gradients, which
-    takes a third more time and a small part of the memory.
+    The learning rate is constant after ``warmup`` steps, so that a run can go on with more ``steps``; where it is
+    ``falling``, it ends at zero along a cosine, and their number is fixed. ``guidance`` is what the transformer is told
+    while it learns. ``checkpointing`` computes blocks anew for their gradients, which takes a third more time and a
+    small part of the memory.
     """
 
     steps: int = 1000
@@ -44,6 +45,7 @@ class FineTuneOptions:
     log_every: int = 10
     checkpointing: bool = True
     seed: int = 0
+    falling: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "validate_every", "validation_steps", "save_every", "log_every"):
@@ -87,7 +89,8 @@ def fine_tune(
             draw_samples(models, samples, (data.height, data.width), options.validation_steps, options.seed, run, done)
             draw_loss_curve(run / LOG, run / CURVE)
 
-    loop = ConstantRate(
+    schedule = LoopOptions if options.falling else ConstantRate
+    loop = schedule(
         steps=options.steps,
         learning_rate=options.learning_rate,
         warmup=options.warmup,
@@ -107,7 +110,8 @@ def keep_settings(run: Path, kind: str, options: FineTuneOptions, about: dict[st
     Raises Bundle3DError where the folder holds a run of something else, which would not go on but become a mixture.
     """
     run.mkdir(parents=True, exist_ok=True)
-    fixed = {name: value for name, value in asdict(options).items() if name not in FREE}
+    free = set(FREE) - {"steps"} if options.falling else FREE
+    fixed = {name: value for name, value in asdict(options).items() if name not in free}
     wanted = {"kind": kind, **fixed, **about}
     path = run / SETTINGS
     if path.is_file():

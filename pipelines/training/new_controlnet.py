@@ -19,9 +19,9 @@ from ..diffusion.loading.casting import CastingLayer
 from ..diffusion.loading.controlnet import MODES_NOTE
 from ..errors import Bundle3DError
 from .masters import with_masters
+from .small_files import WEIGHTS
 from .whole_file import whole_file
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 SHARE = 4  # the published network has a quarter of FLUX's blocks, rounded up: 5 of 19 and 10 of 38
 SHARED = (
     "patch_size", "in_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim",

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..checkpoints.demo_folder import DEMO_FOLDER
 from ..progress import Progress
+from .demo_controlnet import ControlNetDemoOptions, train_demo_controlnet
 from .demo_family import DemoOptions, train_demo
 from .demo_lrm import LrmDemoOptions, train_demo_lrm
 from .demo_multiview import MultiviewOptions, train_demo_multiview
@@ -36,6 +37,16 @@ def multiview_demo(options: argparse.Namespace) -> int:
         train_demo_multiview(work, target, start, chosen, watch)
 
     return _make(options, MultiviewOptions, run)
+
+
+def controlnet_demo(options: argparse.Namespace) -> int:
+    """Makes the demo ControlNet from nothing but the demo family."""
+    base = getattr(options, "base", DEMO_FOLDER)
+
+    def run(work: Path, target: Path, chosen: ControlNetDemoOptions, watch: Callable[[str], Progress]) -> None:
+        train_demo_controlnet(work, target, base, chosen, watch)
+
+    return _make(options, ControlNetDemoOptions, run)
 
 
 def pixal3d_demo(options: argparse.Namespace) -> int:
