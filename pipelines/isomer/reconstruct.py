@@ -14,7 +14,6 @@ import torch
 from ..errors import Bundle3DError
 from ..kernels import HAVE_NUMBA, one_torch_thread
 from ..meshes.mesh import Mesh, vertex_normals
-from ..meshes.normalise import require_normalised
 from ..meshes.repair import RepairOptions, repair
 from ..meshes.simplify import simplify
 from ..meshes.topology import components, is_consistently_oriented, is_manifold, is_watertight, unique_edges
@@ -48,7 +47,7 @@ FINE_DECAY = 0.985  # faster than the reference's, so that the surface comes to 
 EQUILATERAL = 3**0.5 / 4  # area of a triangle of unit edges
 FINEST_EDGE = 0.005  # world units, the reference's limit
 MOST_INITIAL_FACES = 100_000
-LEAST_AREA = 1e-4  # of an initial mesh, in world units
+LEAST_AREA, FARTHEST = 1e-4, 4.0  # of an initial mesh: world units, and half heights of the views from the origin
 DEBRIS = 0.05  # of the box diagonal: smaller loose parts are dropped
 SUBDIVISION_THRESHOLD = 0.0025  # of the box diagonal (section 6.9)
 PREVIEW_SIZE = 256  # pixels per view
@@ -119,13 +118,7 @@ def _start(views: ViewSet, options: IsomerOptions, initial: Mesh | None, progres
         return visual_hull(views, options.hull_resolution, progress, backend=options.backend), views
     if initial.faces.shape[0] == 0:
         raise Bundle3DError("Expected an initial mesh with faces, but it is empty; leave it out to use the hull.")
-    require_normalised(initial, "bring it to where the views show it, or leave it out to use the hull")
-    area = float(initial.face_normals().double().norm(dim=1).sum() / 2)
-    if area < LEAST_AREA:
-        raise Bundle3DError(
-            f"Expected an initial mesh as large as the views show it, but its surface has an area of {area:.3g}; scale "
-            "it, or leave it out to use the hull."
-        )
+    _require_size(initial, views.rig)
     mesh = Mesh(initial.vertices.clone(), initial.faces).to(views.mask.device)
     mesh = simplify(mesh, MOST_INITIAL_FACES, Stage(progress, 0, 3, 10))
     if not _is_one_solid(mesh):
@@ -135,6 +128,19 @@ def _start(views: ViewSet, options: IsomerOptions, initial: Mesh | None, progres
         scale = fit_scale(mesh, views, backend=options.backend, progress=Stage(progress, 6, 10, 10))
         views = replace(views, rig=views.rig.scaled(scale))
     return mesh, views
+
+
+def _require_size(mesh: Mesh, rig: Rig) -> None:
+    """Raise Bundle3DError where ``mesh`` is far larger than what the cameras see, or next to nothing."""
+    area = float(mesh.face_normals().double().norm(dim=1).sum() / 2)
+    farthest = float(mesh.vertices.abs().max())
+    shown = sum(camera.pixel_size(2) for camera in rig) / len(rig)
+    if area < LEAST_AREA or farthest > FARTHEST * shown:
+        raise Bundle3DError(
+            f"Expected an initial mesh about as large as the views, which are {2.0 * shown:.3g} high, but it has an "
+            f"area of {area:.3g} and reaches {farthest:.3g} from the origin; bring it to where the views show it, or "
+            "leave it out to use the hull."
+        )
 
 
 def _optimise(mesh: Mesh, views: ViewSet, options: IsomerOptions, progress: Progress) -> Mesh:

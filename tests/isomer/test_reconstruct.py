@@ -132,9 +132,9 @@ def test_empty_masks_and_bad_options_are_refused():
     views = reduced_bundle("3")
     with pytest.raises(Bundle3DError, match="mask of view 1 is empty"):
         reconstruct(ViewSet(views.rgb, views.normal, views.mask * 0, views.rig), QUICK)
-    for scale, words in ((30.0, "within -1 to 1"), (1e-20, "an area of"), (0.0, "an area of")):
+    for scale in (30.0, 1e-20, 0.0):
         start = sphere(0.7, 2)
-        with pytest.raises(Bundle3DError, match=words):
+        with pytest.raises(Bundle3DError, match=r"which are 2\.41 high, but it has an area of"):
             reconstruct(views, QUICK, start.with_(vertices=start.vertices * scale))
     for wrong in ({"initial": "cone"}, {"faces": 10}, {"stage_two_steps": -1}):
         with pytest.raises(Bundle3DError):
