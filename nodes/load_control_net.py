@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
+from ..pipelines.checkpoints.demo_folder import CONTROLNET_DEMO_FOLDER
 from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.controlnet import controlnet_modes, load_controlnet
 from ..pipelines.diffusion.models import ControlNet
 from ..pipelines.errors import Bundle3DError
 from . import model_files
 from .memory import hold_network
+from .model_files import DEMO
 from .sockets import ControlNets
 
 
@@ -27,10 +30,11 @@ class Bundle3D_LoadControlNet(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "control_net",
-                    options=model_files.models("controlnet"),
+                    options=[DEMO, *model_files.models("controlnet")],
+                    default=DEMO,
                     tooltip="A FLUX ControlNet from models/controlnet: a file, or a diffusers folder. The reference "
-                    "takes "
-                    "InstantX' FLUX.1-dev-Controlnet-Union.",
+                    "takes InstantX' FLUX.1-dev-Controlnet-Union. The small demo ControlNet that comes with Bundle3D "
+                    "is for the demo models.",
                 ),
             ],
             outputs=[
@@ -42,17 +46,24 @@ class Bundle3D_LoadControlNet(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, control_net: str) -> Any:
-        return file_states(model_files.find("controlnet", control_net))
+        return file_states(_find(control_net))
 
     @classmethod
     def execute(cls, control_net: str) -> io.NodeOutput:
-        if not control_net:
-            raise Bundle3DError(
-                "Expected a ControlNet, but none is chosen; put one into ComfyUI's folder models/controlnet."
-            )
-        path = model_files.find("controlnet", control_net)
+        path = _find(control_net)
         network = load_controlnet(path)
         return io.NodeOutput(ControlNet(hold_network(network), controlnet_modes(path, network)))
+
+
+def _find(name: str) -> Path:
+    if name != DEMO:
+        return model_files.find("controlnet", name)
+    if not (CONTROLNET_DEMO_FOLDER / model_files.SINGLE_MODEL).is_file():
+        raise Bundle3DError(
+            f"Expected the demo ControlNet in {CONTROLNET_DEMO_FOLDER}, but its weights are not there; make it with "
+            "'bundle3d train controlnet-demo', or choose FLUX.1-dev-Controlnet-Union."
+        )
+    return CONTROLNET_DEMO_FOLDER
 
 
 NODES = [Bundle3D_LoadControlNet]

@@ -208,6 +208,22 @@ def test_control_maps_are_made_unless_they_are_given(run: Run, models: Any) -> N
     assert not torch.equal(condition(image, False), condition(normals, False))
 
 
+def test_the_demo_control_net_is_found_where_it_lies(
+    run: Run, nodes: Any, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundle3d.pipelines.checkpoints import demo_folder
+    from bundle3d.pipelines.training.new_controlnet import save_controlnet
+    from bundle3d.tests.support.tiny_flux import tiny_controlnet
+
+    assert nodes["Bundle3D_LoadControlNet"].define_schema().inputs[0].options[0] == "Bundle3D demo"
+    monkeypatch.setattr("bundle3d.nodes.load_control_net.CONTROLNET_DEMO_FOLDER", tiny_folder / "demo")
+    with pytest.raises(Bundle3DError, match="train controlnet-demo"):
+        run("Bundle3D_LoadControlNet")
+    save_controlnet(tiny_controlnet(), tiny_folder / "demo", torch.float32, {"normal": 7, "tile": 1})
+    assert run("Bundle3D_LoadControlNet")[0].modes == {"normal": 7, "tile": 1}
+    assert demo_folder.CONTROLNET_DEMO_FOLDER.name == "demo_controlnet"
+
+
 def test_control_nets_and_redux_come_from_their_folders(run: Run, models: Any, tiny_folder: Path) -> None:
     from bundle3d.tests.support.tiny_flux import tiny_controlnet, tiny_redux
 
