@@ -11,11 +11,12 @@ from ..diffusion.holder import Holder
 from ..errors import Bundle3DError
 from ..progress import Progress, silent
 from ..volumes.dual_grid import DualGrid
+from ..volumes.neighbours import NEIGHBOURS
 from ..volumes.requantise import MOST_TOKENS, VOXELS_PER_TOKEN, cascade_coords, occupied_coords
 from ..volumes.sparse_voxels import SparseVoxels
 from .config import StructureDecoderConfig, VoxelDecoderConfig
 from .models import Pixal3DModels
-from .voxel_decoder import Decoded
+from .voxel_decoder import SPLIT_BYTES, Decoded
 
 MARGIN = 0.5  # how far beyond its voxel a vertex may lie, in voxels
 # Where in a voxel's material which part is.
@@ -126,7 +127,8 @@ def decoder_bytes(config: VoxelDecoderConfig, voxels: int, dtype: torch.dtype) -
     for level, channels in enumerate(config.channels):
         count = voxels * 4**level
         split = 8 * config.channels[level + 1] if level + 1 < len(config.channels) else 0
-        most = max(most, count * (4 * channels + split) * dtype.itemsize + count * 27 * 4)
+        eight = min(count * split * dtype.itemsize, SPLIT_BYTES)
+        most = max(most, count * (4 * channels * dtype.itemsize + NEIGHBOURS * 4) + eight)
     return most
 
 

@@ -23,6 +23,7 @@ from .config import CHILDREN, VoxelDecoderConfig
 
 NORM_EPS = 1e-6  # of the blocks' norms; the last one has torch's default of 1e-5
 MLP_RATIO = 4
+SPLIT_BYTES = 1 << 30  # of all eight children of all voxels; what is larger is computed child by child
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,19 @@ class _Split(nn.Module):
     def forward(
         self, features: torch.Tensor, children: torch.Tensor, neighbours: torch.Tensor, finer_neighbours: torch.Tensor
     ) -> torch.Tensor:
-        hidden = self.conv1(functional.silu(self.norm1(features)), neighbours)
-        hidden = channel_to_space(hidden, children)
+        hidden = self._children(functional.silu(self.norm1(features)), children, neighbours)
         hidden = self.conv2(functional.silu(self.norm2(hidden)), finer_neighbours)
         return hidden + channel_to_space(features, children).repeat_interleave(self.repeats, dim=1)
+
+    def _children(self, hidden: torch.Tensor, children: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
+        """(M, outputs): the first convolution, of those children that exist."""
+        weight, bias = self.conv1.weight.to(hidden), self.conv1.bias.to(hidden)
+        if len(hidden) * len(bias) * hidden.element_size() <= SPLIT_BYTES:
+            return channel_to_space(submanifold_convolution(hidden, weight, bias, neighbours), children)
+        found = hidden.new_empty(int(children.sum()), len(bias) // CHILDREN)
+        places = (children.flatten().cumsum(0) - 1).unflatten(0, (-1, CHILDREN))
+        for child, (own_weight, own_bias) in enumerate(zip(weight.chunk(CHILDREN), bias.chunk(CHILDREN))):
+            exists = children[:, child]
+            all_ = submanifold_convolution(hidden, own_weight.contiguous(), own_bias.contiguous(), neighbours)
+            found[places[exists, child]] = all_[exists]
+        return found

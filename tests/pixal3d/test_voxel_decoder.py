@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.pixal3d import voxel_decoder
 from bundle3d.pipelines.volumes.sparse_voxels import SparseVoxels
 from bundle3d.tests.pixal3d.make_small import (
     SHAPE_DECODER,
@@ -93,6 +94,15 @@ def test_the_texture_takes_the_voxels_of_the_shape() -> None:
     places, truth = naive_decoder(decoder.state_dict(), own, list(shape.children))
     assert relative_error(found.voxels.features, truth) < 1e-4
     assert found.voxels.features.shape == (len(places), 6)
+
+
+def test_children_computed_one_by_one_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder, latents = small_decoder(), random_voxels([14, 5], 6, 4)
+    truth = decoder(latents).voxels
+    monkeypatch.setattr(voxel_decoder, "SPLIT_BYTES", 0)
+    found = decoder(latents).voxels
+    assert torch.equal(found.coords, truth.coords)
+    torch.testing.assert_close(found.features, truth.features, atol=1e-5, rtol=1e-5)
 
 
 def test_upsampling_finds_the_voxels_that_decoding_finds() -> None:
