@@ -22,6 +22,7 @@ from .demo_models import TILE, new_clip, new_t5, new_tokenizers, new_transformer
 from .loop import LOG
 from .loss_curve import draw_loss_curve
 from .same_run import require_same_run
+from .small_files import save_small
 from .train_flow import TextAndFlow, encode_bundles, training_texts
 
 VAE_BUNDLES = 1500
@@ -73,7 +74,7 @@ def save_family(
     model: TextAndFlow,
     tokenizers: tuple[CLIPTokenizer, PreTrainedTokenizerBase],
 ) -> None:
-    """Writes a FLUX folder that diffusers opens, its weights in half precision."""
+    """Writes a FLUX folder that diffusers opens, its transformer ``small``, the other weights in half precision."""
     pipeline = FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=train_flow.SHIFT),
         vae=vae,
@@ -84,6 +85,7 @@ def save_family(
         transformer=model.transformer,
     )
     pipeline.to(dtype=torch.float16).save_pretrained(target)
+    save_small(model.transformer.state_dict(), target / "transformer")
 
 
 def keep_record(folder: Path, logs: dict[str, Path], options: Any) -> None:

@@ -23,6 +23,7 @@ from transformers import (
 from ..multiview.draw import CONTRAST
 from ..multiview.models import PictureProcessing
 from .demo_models import CHARACTERS, TILE, new_tokenizers
+from .small_files import save_small
 from .whole_file import whole_file
 
 WIDTH = 128
@@ -112,10 +113,11 @@ def save_multiview(
     text: tuple[CLIPTextModel, PreTrainedTokenizerBase],
     vision_encoder: CLIPVisionModelWithProjection,
 ) -> None:
-    """Writes a Zero123++ folder, its weights in half precision; the modules are converted in place."""
+    """Writes a Zero123++ folder, its UNet ``small``, other weights in half precision; converts the modules in place."""
     parts: dict[str, Any] = {"unet": unet, "vae": vae, "text_encoder": text[0], "vision_encoder": vision_encoder}
     for name, module in parts.items():
         module.to(dtype=torch.float16).save_pretrained(folder / name)
+    save_small(unet.state_dict(), folder / "unet")
     text[1].save_pretrained(folder / "tokenizer")
     for name, processing in (("vae", FOR_VAE), ("clip", FOR_VISION)):
         settings = {
