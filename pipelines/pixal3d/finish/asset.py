@@ -13,6 +13,7 @@ from ...meshes.mesh import Mesh
 from ...meshes.repair import RepairOptions, repair
 from ...meshes.simplify import simplify
 from ...meshes.small_holes import fill_small_holes
+from ...meshes.topology import components
 from ...meshes.triangle_tree import TriangleTree
 from ...progress import Progress, Stage, silent
 from ...texturing.unwrap import unwrap
@@ -24,6 +25,7 @@ from .options import FinishOptions
 from .placement import placement
 
 MESHED, REMESHED, SIMPLIFIED, UNWRAPPED, DONE = 5, 45, 60, 75, 100  # steps of the progress
+CRUMB = 2.0  # cells; smaller parts show nothing
 DOMAIN_MARGIN = 3.0  # cells of the remesh beyond the model's cube, both sides together
 
 
@@ -56,6 +58,8 @@ def finish_asset(
     mesh = _surface(decoded, tree, grid.resolution, options, Stage(progress, MESHED, REMESHED, DONE))
     if options.faces and mesh.faces.shape[0] > options.faces:
         mesh = simplify(mesh, options.faces, Stage(progress, REMESHED, SIMPLIFIED, DONE))
+    if options.surface == "watertight":
+        mesh = _without_crumbs(mesh, CRUMB / (options.remesh or grid.resolution))
     progress(SIMPLIFIED, DONE)
     if lookup is not None:
         unwrapping = Stage(progress, SIMPLIFIED, UNWRAPPED, DONE)
@@ -94,6 +98,18 @@ def decoded_surface(grid: DualGrid, largest_hole: float = 0.0) -> Mesh:
     used[faces.reshape(-1)] = True
     number = used.long().cumsum(0) - 1
     return Mesh(vertices[used].cpu(), number.index_select(0, faces.reshape(-1)).reshape(-1, 3).cpu())
+
+
+def _without_crumbs(mesh: Mesh, smallest: float) -> Mesh:
+    """The mesh without parts of a smaller box diagonal and without parts inside others.
+
+    Both are rare: decoders leave specks, and simplifying pinches off slivers of thin walls.
+    """
+    if int(components(mesh.faces, mesh.vertices.shape[0]).max()) == 0:
+        return mesh
+    low, high = mesh.bounds
+    share = smallest / float((high - low).double().norm())
+    return repair(mesh, RepairOptions(weld=0.0, debris=share, largest_hole=0.0, orient=False))
 
 
 def _surface(decoded: Mesh, tree: TriangleTree, resolution: int, options: FinishOptions, progress: Progress) -> Mesh:

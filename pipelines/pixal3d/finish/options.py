@@ -24,8 +24,8 @@ class FinishOptions:
     decoded surface its vertices go; thin sheets keep the rest as thickness. ``largest_hole``: holes with a shorter
     rim, in sides of the cube, are filled first.
 
-    ``faces``: how many the asset has at most, 0: as many as there are. ``texture``: side of the textures in texels, 0
-    for none. ``padding``: texels between charts. ``alpha_mode`` as in glTF; alpha is stored in every case.
+    ``faces``: about how many the asset has at most, 0: as many as there are. ``texture``: side of the textures in
+    texels, 0 for none. ``padding``: texels between charts. ``alpha_mode`` as in glTF; alpha is stored in every case.
 
     ``size``: side of the model's cube in the asset, 2 in our world and 1 in the published files. ``up`` and ``front``:
     the axis that points up, and the one that points to the camera of the photo before ``up`` turns it; the published

@@ -109,6 +109,22 @@ def test_a_sieve_of_small_holes_becomes_watertight() -> None:
     assert report.volume == pytest.approx(signed_volume(truth.vertices, truth.faces), rel=0.03)
 
 
+def test_specks_are_left_out_of_a_watertight_asset() -> None:
+    grid, material = decoded("ball")
+    speckled = DualGrid(
+        torch.cat((grid.coords, torch.tensor([[45, 45, 45], [45, 45, 46], [45, 46, 46], [45, 46, 45]]).int())),
+        torch.cat((grid.offsets, torch.full((4, 3), 0.5) * 0.2)),
+        torch.cat((grid.edges, torch.tensor([[True, False, False]] + [[False] * 3] * 3))),
+        torch.cat((grid.split_weights, torch.ones(4))),
+        grid.resolution,
+    )
+    kept = torch.cat((material, material[:4]))
+    assert mesh_report(decoded_surface(speckled)).components == 2
+    for faces in (0, 4000):
+        report = mesh_report(finish_asset(speckled, kept, FinishOptions(faces=faces, texture=0)))
+        assert report.watertight and report.manifold and report.components == 1
+
+
 @pytest.mark.parametrize("alpha_mode", ["OPAQUE", "MASK"])
 def test_the_file_passes_the_validator(alpha_mode: str, tmp_path: Path, gltf_validate: GltfValidate) -> None:
     options = FinishOptions(faces=3000, texture=128, alpha_mode=alpha_mode)
