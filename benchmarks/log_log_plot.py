@@ -45,7 +45,7 @@ def draw(curves: dict[str, Series], title: str, picture: Path) -> None:
     for size in sorted({x for x, _ in values}):
         across, _ = place(size, 10.0**low_y)
         canvas.line([(across, TOP), (across, HEIGHT - BOTTOM)], fill=GRID)
-        canvas.text((across - 14, HEIGHT - BOTTOM + 10), f"{size:.4g}", fill=TEXT)
+        canvas.text((across - 14, HEIGHT - BOTTOM + 10), f"{size:,.0f}", fill=TEXT)
     for index, (name, series) in enumerate(curves.items()):
         color = COLORS[index % len(COLORS)]
         spots = [place(x, y) for x, y in series]
