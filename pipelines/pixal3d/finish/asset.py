@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from ...errors import Bundle3DError
-from ...meshes.harmonic_fill import joined_at_seams
+from ...meshes.crease_normals import with_creased_normals
 from ...meshes.mesh import Mesh
 from ...meshes.repair import RepairOptions, repair
 from ...meshes.simplify import simplify
@@ -37,7 +37,7 @@ def finish_asset(
 ) -> Mesh:
     """The asset of a decoded shape ``grid`` and, for textures, its ``material`` (V, 6) voxel by voxel.
 
-    The mesh has smooth normals and, with a texture, uv and one material. A watertight surface is closed, manifold and
+    The mesh has normals and, with a texture, uv and one material. A watertight surface is closed, manifold and
     free of inner shells; every texel shows the decoded surface nearest to it. Without material there is no texture.
     Memory beyond the mesh and its textures is bounded. ``progress`` may cancel at any time.
 
@@ -74,15 +74,11 @@ def finish_asset(
             Stage(progress, UNWRAPPED, DONE, DONE),
         )
         mesh = mesh.with_(materials=(baked,))
-    joined, ids = joined_at_seams(mesh)
     turn = placement(options.size, options.up, options.front)
-    normals = joined.vertex_normals()[ids]
+    placed = mesh.with_(vertices=(mesh.vertices.double() @ turn.T).float(), name="pixal3d")
+    finished = with_creased_normals(placed, options.crease)
     progress(DONE, DONE)
-    return mesh.with_(
-        vertices=(mesh.vertices.double() @ turn.T).float(),
-        normals=torch.nn.functional.normalize((normals.double() @ turn.T).float(), dim=1),
-        name="pixal3d",
-    )
+    return finished
 
 
 def decoded_surface(grid: DualGrid, largest_hole: float = 0.0) -> Mesh:

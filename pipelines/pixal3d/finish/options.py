@@ -26,6 +26,7 @@ class FinishOptions:
 
     ``faces``: about how many the asset has at most, 0: as many as there are. ``texture``: side of the textures in
     texels, 0 for none. ``padding``: texels between charts. ``alpha_mode`` as in glTF; alpha is stored in every case.
+    ``crease``: edges that bend by more degrees stay sharp in the normals; 180, as released, smooths all.
 
     ``size``: side of the model's cube in the asset, 2 in our world and 1 in the published files. ``up`` and ``front``:
     the axis that points up, and the one that points to the camera of the photo before ``up`` turns it; the published
@@ -43,6 +44,7 @@ class FinishOptions:
     texture: int = 2048
     padding: int = 4
     alpha_mode: str = "OPAQUE"
+    crease: float = 40.0
     size: float = 2.0
     up: str = "+Y"
     front: str = "+Z"
@@ -71,6 +73,10 @@ class FinishOptions:
             raise Bundle3DError(
                 f"Expected largest_hole between 0 and 1, but got {self.largest_hole}; 0.03 is what the models were "
                 "released with."
+            )
+        if not 0.0 < self.crease <= 180.0:
+            raise Bundle3DError(
+                f"Expected crease between 0 and 180 degrees, but got {self.crease}; 40 suits most objects."
             )
         if not 0 < self.size < float("inf"):
             raise Bundle3DError(f"Expected a positive size, but got {self.size}; 2 fills our world.")

@@ -156,7 +156,9 @@ def test_the_place_of_a_point_follows_the_axes() -> None:
     grid, material = decoded("figure")
     default = finish_asset(grid, material, FinishOptions(faces=0, texture=0))
     turned = finish_asset(grid, material, FinishOptions(faces=0, texture=0, size=1.0, front="-Z"))
-    assert torch.allclose(turned.vertices * torch.tensor([-2.0, 2.0, -2.0]), default.vertices, atol=1e-6)
+    assert torch.allclose(
+        turned.vertices[turned.faces] * torch.tensor([-2.0, 2.0, -2.0]), default.vertices[default.faces], atol=1e-6
+    )
     nose = default.vertices[default.vertices[:, 2].argmax()] / 2
     assert torch.allclose(nose, torch.tensor([0.1, 0.15, 0.42]), atol=0.03)
 
@@ -208,6 +210,7 @@ def test_inputs_are_not_changed() -> None:
         ({"faces": 3}, "faces"),
         ({"texture": 5}, "texture"),
         ({"alpha_mode": "GLASS"}, "OPAQUE"),
+        ({"crease": 0.0}, "crease"),
         ({"size": 0.0}, "size"),
         ({"up": "-Y"}, r"\+Y"),
         ({"front": "+Y"}, r"\+Z"),
