@@ -84,7 +84,7 @@ def placed_object(index: int, seed: int) -> PlacedObject:
     mesh = build(draw_subject(generator), generator)
     if generator.random() >= FRONTAL_SHARE:
         mesh = turned(mesh, float(generator.uniform(0.0, 360.0)))
-    return _photographed(mesh, generator) if index % 2 == 0 else _surrounded(mesh, generator)
+    return photographed(mesh, generator) if index % 2 == 0 else surrounded(mesh, generator)
 
 
 def write_placed_pictures(
@@ -116,7 +116,7 @@ def _rig(index: int, seed: int) -> Rig:
     return placed_object(index, seed).rig
 
 
-def _photographed(mesh: Mesh, generator: np.random.Generator) -> PlacedObject:
+def photographed(mesh: Mesh, generator: np.random.Generator) -> PlacedObject:
     """As in a photo that was cropped to the object: the grid's middle plane fills the picture."""
     fov = float(generator.uniform(*PHOTO_FOV))
     camera = Camera(0.0, float(generator.uniform(*PHOTO_ELEVATIONS)), 1.0 / math.tan(math.radians(fov) / 2.0), fov=fov)
@@ -142,7 +142,7 @@ def framed(points: torch.Tensor, camera: Camera, fill: float) -> torch.Tensor:
     return points * min(1.0, REACH / float(points.abs().max()))
 
 
-def _surrounded(mesh: Mesh, generator: np.random.Generator) -> PlacedObject:
+def surrounded(mesh: Mesh, generator: np.random.Generator) -> PlacedObject:
     """As four views show it, those of bundles or others."""
     elevation, (fov, distance) = 5.0, OTHER_RIGS[1]
     if generator.random() >= BUNDLE_SHARE:
