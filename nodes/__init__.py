@@ -35,6 +35,7 @@ NODE_FILES = (
     "views_from_images",
     "load_reconstruction_model",
     "reconstruct_views",
+    "load_pixal3d",
     "reference_bundle",
     "bundle_preset",
     "bundle_prompt",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import folder_paths
@@ -12,14 +12,16 @@ from ..pipelines.checkpoints.demo_folder import DEMO_FOLDER
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.multiview.loading import is_multiview
 from ..pipelines.photo.caption import is_captioner
+from ..pipelines.pixal3d.settings import SEVERAL, SINGLE
 
 NONE = "none"
 DEMO = "Bundle3D demo"
 PIPELINE = "model_index.json"  # what makes a folder a diffusers pipeline
 SINGLE_MODEL = "config.json"  # what makes a folder one model of diffusers or transformers
 LANGUAGE_MODELS = "LLM"  # the folder under models/ where other packs put language models, too
-RECONSTRUCTION_MODELS = "bundle3d"
-NO_FOLDERS_OF_COMFYUI = (LANGUAGE_MODELS, RECONSTRUCTION_MODELS)
+RECONSTRUCTION_MODELS = BUNDLE3D = "bundle3d"
+PIXAL3D = (SINGLE, SEVERAL)  # what makes a folder one of Pixal3D
+NO_FOLDERS_OF_COMFYUI = (LANGUAGE_MODELS, BUNDLE3D)
 WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
 
 
@@ -35,14 +37,25 @@ def multiview_pipelines() -> list[str]:
     return [DEMO, *(name for name in names if any(is_multiview(root / name) for root in roots))]
 
 
+def pixal3d_folders() -> list[str]:
+    """The demo Pixal3D family that comes with Bundle3D, and the folders of Pixal3D in models/bundle3d."""
+    return [DEMO, *sorted({name for marker in PIXAL3D for name in _names(BUNDLE3D, marker)})]
+
+
 def models(kind: str) -> list[str]:
     """The weight files of a folder of ComfyUI's and the diffusers or transformers folders in it."""
     return sorted({*files(kind), *_names(kind, SINGLE_MODEL)})
 
 
+def models_of(kinds: Sequence[str]) -> list[str]:
+    """What `models` says of several folders, each name once."""
+    return list(dict.fromkeys(name for kind in kinds for name in models(kind)))
+
+
 def files(kind: str) -> list[str]:
     """The weight files of a folder of ComfyUI's, but not those that are parts of a folder model."""
-    parts = tuple(f"{name}/" for name in [*_names(kind, SINGLE_MODEL), *_names(kind, PIPELINE)])
+    markers = (SINGLE_MODEL, PIPELINE, *PIXAL3D)
+    parts = tuple(f"{name}/" for marker in markers for name in _names(kind, marker))
     names = (name.replace(os.sep, "/") for name in folder_paths.get_filename_list(kind))
     return [name for name in names if name.lower().endswith(WEIGHTS) and not name.startswith(parts)]
 
@@ -56,6 +69,11 @@ def captioners() -> list[str]:
     """Those of them that are Florence-2."""
     roots = _roots(LANGUAGE_MODELS)
     return [name for name in language_models() if any(is_captioner(root / name) for root in roots)]
+
+
+def find_of(kinds: Sequence[str], name: str) -> Path:
+    """The first file or folder called ``name`` among those of several kinds; raises Bundle3DError as `find`."""
+    return find(next((kind for kind in kinds if name in models(kind)), kinds[0]), name)
 
 
 def find(kind: str, name: str) -> Path:

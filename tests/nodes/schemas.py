@@ -17,6 +17,8 @@ LIMITS = ("default", "min", "max", "options")
 # Their options are the files of the machine.
 FILE_CHOICES = {"model_file", "base", "folder", "transformer", "clip", "t5", "vae", "lora", "language_model"}
 FILE_CHOICES |= {"reconstruction_model", "control_net", "style_model", "clip_vision", "image", "captioner", "unet"}
+FILE_CHOICES |= {"decoders", "texture_decoder", "image_encoder", "upsampler", "structure_flow", "shape_flow"}
+FILE_CHOICES |= {"fine_shape_flow", "texture_flow"}
 
 
 def sockets(nodes: dict[str, Any]) -> dict[str, dict[str, list[dict[str, Any]]]]:
