@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from bundle3d.pipelines.checkpoints.demo_folder import DEMO_FOLDER, DEMO_RECONSTRUCTION_MODEL, MULTIVIEW_DEMO_FOLDER
+from bundle3d.pipelines.checkpoints.demo_folder import (
+    CONTROLNET_DEMO_FOLDER,
+    DEMO_FOLDER,
+    DEMO_RECONSTRUCTION_MODEL,
+    MULTIVIEW_DEMO_FOLDER,
+)
 from bundle3d.pipelines.meshes.read import read_mesh
 from bundle3d.pipelines.runner.convert import to_api
 from bundle3d.pipelines.runner.graph import with_titles
@@ -32,6 +37,7 @@ SMALL = {
     "Turntable.size": 128,
 }
 SMALL_VIEWS = {"Prepare photo.size": 256, "Generate views.steps": 12, "Reference bundle.tile_size": 128}
+SMALL_EDIT = {"Generate.steps": 8, "Compare meshes.frames": 3, "Compare meshes.size": 128}
 SETTINGS: dict[str, dict[str, Any]] = {
     "Bundle image to mesh": {**SMALL, "Turntable.frames": 3},
     "Mesh to bundle and back": {**SMALL, "Render bundle.tile_size": 128},
@@ -45,12 +51,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "Turntable.frames": 3,
     },
     "Photo to bundle": SMALL_VIEWS,
+    "Enhance a mesh": SMALL_EDIT,
+    "Edit a mesh by prompt": SMALL_EDIT,
+    "Retexture a region": SMALL_EDIT,
 }
 WITHOUT_MESH = {"Photo to bundle"}
-DEMO, VIEWS, RECONSTRUCTION = (
+DEMO, VIEWS, RECONSTRUCTION, CONTROL = (
     DEMO_FOLDER / "model_index.json",
     MULTIVIEW_DEMO_FOLDER / "model_index.json",
     DEMO_RECONSTRUCTION_MODEL,
+    CONTROLNET_DEMO_FOLDER / "config.json",
 )
 WEIGHTS = {
     "Text to 3D": [DEMO],
@@ -58,6 +68,9 @@ WEIGHTS = {
     "Image to 3D": [DEMO, VIEWS, RECONSTRUCTION],
     "Multi-view images to 3D": [RECONSTRUCTION],
     "Photo to bundle": [DEMO, VIEWS, RECONSTRUCTION],
+    "Enhance a mesh": [DEMO, CONTROL],
+    "Edit a mesh by prompt": [DEMO, CONTROL],
+    "Retexture a region": [DEMO, CONTROL],
 }
 
 
