@@ -163,8 +163,8 @@ def edited(
 ) -> MeshEdit:
     """``mesh`` as Edit Mesh changes it with the light "matte"."""
     options = TextureOptions(new_uv=True)
-    lightless = (without_studio_light(views) for views in (before, after))
-    return edit_mesh(mesh, *lightless, mode, target=target, options=options, transform=place)
+    old, new = (without_studio_light(views) for views in (before, after))
+    return edit_mesh(mesh, old, new, mode, target=target, options=options, transform=place)
 
 
 def mean_color(mesh: Mesh) -> np.ndarray:
@@ -188,7 +188,7 @@ def judged_file(path: Path, preset: str, index: int, draw: Draw, folder: Path) -
     same = {
         name: torch.equal(getattr(mesh, name), getattr(result, name)) for name in ("vertices", "faces", "transform")
     }
-    size = [(item.vertices.double() @ item.transform[:3, :3].T).amax(0) for item in (mesh, again)]
+    first, second = ((item.vertices.double() @ item.transform[:3, :3].T).amax(0) for item in (mesh, again))
     errors = gltf_errors(files.folder / "texture.glb")
     row = {
         "file": path.name,
@@ -199,7 +199,7 @@ def judged_file(path: Path, preset: str, index: int, draw: Draw, folder: Path) -
         "surface_same": torch.equal(mesh.vertices[mesh.faces], result.vertices[result.faces]),
         **{f"{name}_same": is_same for name, is_same in same.items()},
         "names_same": (mesh.name, mesh.units) == (result.name, result.units) == (again.name, again.units),
-        "size_same": bool(torch.allclose(*size, rtol=1e-5)),
+        "size_same": bool(torch.allclose(first, second, rtol=1e-5)),
         "validator_errors": errors,
         **{f"{stage}_seconds": figures["seconds"] for stage, figures in files.stages.items()},
     }

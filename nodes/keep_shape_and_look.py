@@ -97,15 +97,13 @@ class Bundle3D_KeepShapeAndLook(io.ComfyNode):
     ) -> io.NodeOutput:
         chosen = kept(preset, keep_shape, keep_look)
         held = (*chosen.shape, *chosen.look)
-        known, unknown = held, ()
-        if control_net is not None and control_net.modes is not None:
-            known, unknown = (
-                [hold for hold in held if (hold.mode in control_net.modes) == have] for have in (True, False)
-            )
+        modes = None if control_net is None else control_net.modes
+        known = tuple(hold for hold in held if modes is None or hold.mode in modes)
+        unknown = tuple(hold for hold in held if hold not in known)
         if control_net is not None and held and not known:
             raise Bundle3DError(
                 f"Expected a ControlNet with a mode of {', '.join(hold.mode for hold in held)}, but it has "
-                f"{', '.join(control_net.modes or ())}; choose another ControlNet or preset."
+                f"{', '.join(modes or ())}; choose another ControlNet or preset."
             )
         own = () if control_net is None else tuple(_control(bundle, control_net, hold) for hold in known)
         note = _note(chosen, None if control_net is None else known, unknown)

@@ -71,8 +71,8 @@ def show_the_same(before: ViewSet, after: ViewSet) -> bool:
         return False
     mask = before.mask[..., None]
     colors = encode_normals(before.normal, before.rig) * mask + 1.0 - mask
-    tiles = (resized(image, after.size) for image in (colors, before.rgb))
-    normal, covered = decode_normal_tiles(*tiles, before.rig)
+    seen, rgb = (resized(image, after.size) for image in (colors, before.rgb))
+    normal, covered = decode_normal_tiles(seen, rgb, before.rig)
     turned = (normal * after.normal).sum(-1) < math.cos(math.radians(MOST_TURN))
     return not bool((turned & (torch.minimum(covered, after.mask) > INNER)).any())
 
