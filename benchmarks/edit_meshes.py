@@ -9,7 +9,8 @@ Look. Each is rendered, drawn by the demo models and their ControlNet, brought t
 color: mean base colour as six views show it, nearest of the ten (``color_judge``).
 f_score at 0.1 of the result with new geometry against the original, in a cube [-1, 1]^3 (specs/field.md 4.4).
 overlap: of the drawn outlines and the mesh's, the mean of the views.
-seams: colour step at texture seams after, over that before.
+seams: colour step at texture seams after, over that before; a mean below one level of 8 bits, which nobody sees, counts
+as one.
 
 ``--meshes`` brings every GLB of a folder through the presets "enhance" and "edit", whatever the models make of it, and
 checks what must stay: the result loads and is valid, place, scale, units and names are the same, and so is the geometry
@@ -78,6 +79,7 @@ CASES = (
     ("capsule", "brown", "green"),
 )
 TEXTURE_SIZE, UNEVEN = 256, 0.06
+LEVEL = 1.0 / 255.0
 ISOMER = IsomerOptions(faces=6000, integration_steps=10, stage_two_steps=20)
 TARGETS = {"color_right": 0.9, "f_score_least": 0.97, "seams_most": 1.5}
 
@@ -145,7 +147,7 @@ def judged_case(case: tuple[str, str, str], index: int, draw: Draw, folder: Path
         "moved": bent.shape.moved,
         "overlap": round(float(silhouette_iou(views.mask, after.mask).mean()), 4),
         "seam_step": [None if step is None else round(step, 5) for step in textured.seams],
-        "seams": None if not before or now is None else round(now / before, 3),
+        "seams": None if before is None or now is None else round(max(now, LEVEL) / max(before, LEVEL), 3),
         **{f"{stage}_seconds": figures["seconds"] for stage, figures in files.stages.items()},
     }
     pictures = [join_bundle(views), drawn, *(seen_from(item) for item in (mesh, textured.mesh, bent.mesh))]
