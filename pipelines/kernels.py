@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import sha1
 from itertools import islice
 from pathlib import Path
@@ -145,13 +145,20 @@ def lacks_float64(tensor: torch.Tensor) -> bool:
 def run_jobs(function: Callable[..., Result], jobs: Iterable[tuple[Any, ...]]) -> list[Result]:
     """Call ``function(*job)`` for every job in the shared pool and return the results in the order of the jobs.
 
-    Jobs should spend their time in kernels. A job that calls this again runs its own jobs one after the other. The
-    first exception of a job is raised.
+    Jobs should spend their time in kernels. A job that calls this again runs its own jobs one after the other. Jobs
+    may fill tensors that the caller made in inference mode, for they are in it then, too. The first exception of a job
+    is raised.
     """
     listed = list(jobs)
     if len(listed) < 2 or getattr(_worker, "busy", False):
         return [function(*job) for job in listed]
-    return list(_shared_pool().map(lambda job: function(*job), listed))
+    inference = torch.is_inference_mode_enabled()
+
+    def work(job: tuple[Any, ...]) -> Result:
+        with torch.inference_mode() if inference else nullcontext():
+            return function(*job)
+
+    return list(_shared_pool().map(work, listed))
 
 
 def run_large_jobs(

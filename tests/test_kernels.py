@@ -47,6 +47,19 @@ def test_jobs_may_run_jobs() -> None:
     assert kernels.run_jobs(outer, [(i,) for i in range(32)]) == [4 * (i + 1) for i in range(32)]
 
 
+def test_jobs_fill_what_the_caller_made_in_inference_mode(two_workers: None) -> None:
+    def work(index: int) -> bool:
+        filled[index] = index
+        return torch.is_inference_mode_enabled()
+
+    with torch.inference_mode():
+        filled = torch.zeros(8)
+        assert all(kernels.run_jobs(work, [(index,) for index in range(8)]))
+    assert filled.tolist() == list(range(8))
+    filled = torch.zeros(8)
+    assert not any(kernels.run_jobs(work, [(index,) for index in range(8)]))
+
+
 def test_the_first_exception_is_raised() -> None:
     def work(index: int) -> None:
         if index:
