@@ -208,7 +208,8 @@ def _changed_texels(old: torch.Tensor | None, new: torch.Tensor | None, repeat: 
 
 def _plain_materials(mesh: Mesh) -> list[Any]:
     """The materials without their textures."""
-    return [replace(material, **dict.fromkeys(SLOTS)) for material in mesh.materials]
+    without: dict[str, Any] = dict.fromkeys(SLOTS)
+    return [replace(material, **without) for material in mesh.materials]
 
 
 def _equal(a: torch.Tensor | None, b: torch.Tensor | None) -> bool:
