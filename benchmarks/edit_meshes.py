@@ -55,6 +55,7 @@ from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.texturing.texel_map import rasterise_uv
 from bundle3d.pipelines.texturing.unwrap import unwrap
 from bundle3d.pipelines.training.base import BaseFiles, native_tile, open_base
+from bundle3d.pipelines.training.captions import caption
 from bundle3d.pipelines.training.dataset import save_image
 from bundle3d.pipelines.training.shapes import COLORS, Part, Subject, build
 from bundle3d.pipelines.views.bundle import join_bundle, split_bundle
@@ -128,7 +129,8 @@ def solid(shape: str, color: str) -> Mesh:
 def judged_case(case: tuple[str, str, str], index: int, draw: Draw, folder: Path) -> tuple[dict[str, Any], Judged]:
     """The row of one case, and what it looks like."""
     shape, color, wanted = case
-    mesh, files, prompt = solid(shape, color), Kept(folder / f"{index:02d}"), f"a {wanted} {shape}"
+    mesh, files = solid(shape, color), Kept(folder / f"{index:02d}")
+    prompt, was = (caption(Subject((Part(shape, name),))) for name in (wanted, color))
     views = render_views(mesh, RIG, native_tile(DEMO_FOLDER), "matte")
     drawn = files.picture("draw", lambda: draw("edit", prompt, join_bundle(views), index))
     after = split_bundle(drawn, RIG)
@@ -140,7 +142,7 @@ def judged_case(case: tuple[str, str, str], index: int, draw: Draw, folder: Path
     found = nearest_color(mean_color(textured.mesh))
     before, now = textured.seams
     row = {
-        "prompt": f"{prompt} of a {color} {shape}",
+        "prompt": f"{prompt} of {was}",
         "color": found,
         "color_right": found == wanted,
         "f_score": round(compare_meshes(normalise(bent.mesh), normalise(mesh)).f_score[0.1], 4),
