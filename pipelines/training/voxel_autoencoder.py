@@ -29,7 +29,7 @@ from .placed_voxels import MaterialGrid, VoxelTree, batched, material_grid, voxe
 
 RESOLUTION = 128
 BATCH = 2
-SHAPE_OPTIONS = LoopOptions(steps=1000, learning_rate=3e-3, warmup=50, average=0.99, save_every=20, log_every=20)
+SHAPE_OPTIONS = LoopOptions(steps=1000, learning_rate=5e-3, warmup=50, average=0.99, save_every=20, log_every=20)
 TEXTURE_OPTIONS = LoopOptions(steps=300, learning_rate=3e-3, warmup=30, average=0.98, save_every=20, log_every=20)
 NOISE = 0.1  # deviation of what is added to latents of a deviation of one, so that nearby ones mean nearly the same
 SIZES = (0.5, 2.0)  # of objects over what they fill: of what is larger than the cube, a part is seen
@@ -154,11 +154,11 @@ def decoded_as_told(
 
 
 def subdivision_loss(logits: Sequence[torch.Tensor], tree: VoxelTree) -> torch.Tensor:
-    """How wrong a decoder is about which children there are, the mean of all levels."""
+    """How wrong a decoder is about which children there are, the sum of all levels: every one of them must be right."""
     losses = [
         functional.binary_cross_entropy_with_logits(said, true.float()) for said, true in zip(logits, tree.children)
     ]
-    return torch.stack(losses).mean()
+    return torch.stack(losses).sum()
 
 
 def head_loss(heads: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
