@@ -24,7 +24,7 @@ from .whole_file import whole_file
 RESOLUTION = 32
 VOXELIZED_AT = 128  # thin walls meet in voxels of 32; those of the shape decide which of them hold something
 BATCH = 6
-OPTIONS = LoopOptions(steps=700, learning_rate=4e-3, warmup=50, average=0.99, save_every=50, log_every=25)
+OPTIONS = LoopOptions(steps=1500, learning_rate=4e-3, warmup=50, average=0.99, save_every=50, log_every=25)
 RARE = -2.5  # logit of the share of voxels that hold something, with which a new decoder begins
 NOISE = 0.15  # deviation of what is added to latents of a deviation of one, so that nearby ones mean nearly the same
 MEASURED = 64  # objects whose latents tell the deviation
