@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from bundle3d.pipelines.meshes.mesh import Mesh
@@ -17,7 +19,7 @@ LOWER, UPPER = (0.6, 0.1, 0.1), (0.1, 0.2, 0.7)
 
 def drum(low: float, high: float, radius: float, color: tuple[float, float, float]) -> Mesh:
     vertices, faces = revolve([(0.0, low), (radius, low), (radius, high), (0.0, high)], 48)
-    return creased(vertices + (0.003, 0.001, -0.002), faces, color)
+    return creased(vertices + np.array((0.003, 0.001, -0.002)), faces, color)
 
 
 def test_what_lies_within_another_part_is_left_out() -> None:
@@ -54,6 +56,6 @@ def test_voxels_descend_to_the_finest_ones_of_every_object() -> None:
     levels = tree.levels()
     assert torch.equal(levels[-1], coords[tree.rows])
     assert len(tree.rows.unique()) == len(coords)
-    for coarse, fine in zip(levels, levels[1:]):
+    for coarse, fine in pairwise(levels):
         parents = torch.cat((fine[:, :1], fine[:, 1:] // 2), dim=1)
         assert torch.equal(parents.unique(dim=0), coarse.unique(dim=0)) and len(coarse.unique(dim=0)) == len(coarse)
