@@ -34,10 +34,11 @@ class ObjectBatch(Generic[Item]):
 
 
 @dataclass(frozen=True)
-class StructureLatents:
-    """``latents`` (1, C, R, R, R) of where an object is; ``noise``: the state of the generator that goes on."""
+class StructureVoxels:
+    """``coords`` (N, 4) int32, the coarse voxels that hold something of one object; ``noise``: the state in which the
+    stage left the generator, which the next one goes on with."""
 
-    latents: torch.Tensor
+    coords: torch.Tensor
     noise: torch.Tensor
 
 
@@ -77,7 +78,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 Pixal3DModelSet = io.Custom("BUNDLE3D_PIXAL3D_MODELS")  # carries a Pixal3DModels
 Pixal3DPictures = io.Custom("BUNDLE3D_PIXAL3D_PICTURES")  # carries an ObjectBatch of PicturedObject
-Pixal3DStructure = io.Custom("BUNDLE3D_PIXAL3D_STRUCTURE")  # carries an ObjectBatch of StructureLatents
+Pixal3DStructure = io.Custom("BUNDLE3D_PIXAL3D_STRUCTURE")  # carries an ObjectBatch of StructureVoxels
 Pixal3DShape = io.Custom("BUNDLE3D_PIXAL3D_SHAPE")  # carries an ObjectBatch of ShapeLatents
 Pixal3DTexture = io.Custom("BUNDLE3D_PIXAL3D_TEXTURE")  # carries an ObjectBatch of TextureLatents
 Pixal3DVoxels = io.Custom("BUNDLE3D_PIXAL3D_VOXELS")  # carries an ObjectBatch of DecodedObject

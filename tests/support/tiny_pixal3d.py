@@ -17,9 +17,21 @@ STEPS = 3  # of every stage, as the settings of the folder say
 RESOLUTION = 64
 
 
+def full_models() -> Pixal3DModels:
+    """Those of the tests with more in them, so that there is a surface whatever the seed."""
+    models = small_models()
+    models.structure_decoder.module.out_layer[2].bias += 0.4
+    decoder = models.shape_decoder.module
+    decoder.output_layer.bias[3:6] += 1.0  # edges that the surface crosses
+    for name, parameter in decoder.named_parameters():
+        if name.endswith("to_subdiv.bias"):
+            parameter += 0.5
+    return models
+
+
 def save_tiny_pixal3d(folder: Path) -> Path:
     """Writes the published folder, with flows for one view and for several and with what sees pictures in it."""
-    models = small_models()
+    models = full_models()
     for multiview in (False, True):
         write_folder(folder, models, multiview)
     save_picture_file(folder / PICTURE_FILE, models)
