@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from ..pipelines.meshes.normalise import normalise as normalise_mesh
 from ..pipelines.meshes.normalise import require_normalised
 from ..pipelines.progress import Progress
 from ..pipelines.rendering.render_views import render_views
-from ..pipelines.views.bundle import join_bundle
+from ..pipelines.views.bundle import ROWS, join_bundle
+from ..pipelines.views.depth import depth_picture
 from ..pipelines.views.view_set import ViewSet
 from . import interop
 from .batch import map_batch
@@ -86,6 +88,11 @@ class Bundle3D_RenderBundle(io.ComfyNode):
                     "views", display_name="views", tooltip="The views with their cameras, for the other nodes."
                 ),
                 io.Mask.Output("mask", display_name="mask", tooltip="Where the object is, view after view."),
+                io.Image.Output(
+                    "depth",
+                    display_name="depth",
+                    tooltip="Depths of the views for Bundle Control's mode depth: white near, grey far, black nothing.",
+                ),
             ],
         )
 
@@ -111,13 +118,16 @@ class Bundle3D_RenderBundle(io.ComfyNode):
         placed = [_placed(item, size if normalise else None, turn) for item in interop.accept(mesh)]
 
         def render(item: Mesh, tile: int, progress: Progress) -> ViewSet:
-            return render_views(item.to(device), cameras, tile, shading, coordinates, progress).to("cpu")
+            return render_views(item.to(device), cameras, tile, shading, coordinates=True, progress=progress).to("cpu")
 
-        items = map_batch(placed, render, [tile_size], "lower tile_size")
+        located = map_batch(placed, render, [tile_size], "lower tile_size")
+        rows = ROWS[coordinates]
+        items = located if coordinates else [replace(item, coord=None) for item in located]
         return io.NodeOutput(
             as_output(torch.stack([join_bundle(item) for item in items])),
             ViewBatch(tuple(items), tuple(item.transform for item in placed)),
             as_output(torch.cat([item.mask for item in items])),
+            as_output(torch.stack([depth_picture(item) for item in located]).repeat(1, rows, 1, 1)),
         )
 
 

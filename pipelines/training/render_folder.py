@@ -10,14 +10,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
 from ..errors import Bundle3DError
 from ..meshes.normalise import normalise
 from ..meshes.read import READ_FORMATS, read_mesh
 from ..progress import Progress, silent
 from ..rendering.render_views import render_views
 from ..views.bundle import join_bundle
+from ..views.depth import depth_picture
 from ..views.rig import Rig, named_rig
 from ..views.view_set import ViewSet
 from .dataset import save_image, write_captions
@@ -25,7 +24,6 @@ from .mesh_captions import caption_of, read_captions_file
 
 SETTINGS = "render.json"
 DEPTH_SUFFIX = ".depth.png"
-FARTHEST_GREY = 0.15  # white is nearest; darker than this would look like a hole
 
 
 @dataclass(frozen=True)
@@ -126,24 +124,8 @@ def depth_file(image: Path) -> Path:
 def _render(file: Path, image: Path, rig: Rig, settings: RenderSettings) -> None:
     mesh = normalise(read_mesh(file), settings.size)
     views = render_views(mesh, rig, settings.tile, settings.shading, coordinates=True)
-    depths = depth_tiles(views)
-    save_image(depths.transpose(0, 1).reshape(settings.tile, -1, 1).expand(-1, -1, 3), depth_file(image))
+    save_image(depth_picture(views), depth_file(image))
     save_image(join_bundle(ViewSet(views.rgb, views.normal, views.mask, views.rig)), image)
-
-
-def depth_tiles(views: ViewSet) -> torch.Tensor:
-    """Grey (V, H, W) of how far ``views`` with coordinates are from their cameras: white near, darker far, black none.
-
-    The scale is that of [-1, 1] seen from the rig, the same for every object.
-    """
-    if views.coord is None:
-        raise ValueError("depths need views with coordinates")
-    grey = []
-    for camera, points in zip(views.rig, views.coord):
-        toward = camera.rotation()[2].to(points)
-        nearness = (points * toward).sum(-1) / 3.0**0.5  # the corners of the box are at 1 and -1
-        grey.append(FARTHEST_GREY + (1.0 - FARTHEST_GREY) * (nearness + 1.0) / 2.0)
-    return torch.stack(grey).clamp(0.0, 1.0) * views.mask
 
 
 def _keep_settings(path: Path, settings: RenderSettings) -> None:

@@ -32,7 +32,7 @@ def crate() -> Mesh:
 def shown(run: Run) -> tuple[Any, torch.Tensor, Any]:
     """A mesh, its bundle, and its views."""
     core = core_mesh(crate())
-    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core, tile_size=TILE).args
+    bundle, views, *_ = run("Bundle3D_RenderBundle", mesh=core, tile_size=TILE).args
     return core, bundle, views
 
 
@@ -84,7 +84,7 @@ def test_texture_scale_is_reported(run: Run, shown: tuple[Any, torch.Tensor, Any
 
 def test_light_is_taken_out(run: Run) -> None:
     core = core_mesh(crate())
-    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core, tile_size=TILE, shading="matte").args
+    bundle, views, *_ = run("Bundle3D_RenderBundle", mesh=core, tile_size=TILE, shading="matte").args
     blue = crate().materials[0].base_color_texture
     assert blue is not None
     blue = torch.tensor((40, 60, 200), dtype=torch.uint8).expand_as(blue)

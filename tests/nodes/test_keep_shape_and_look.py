@@ -86,7 +86,7 @@ def test_modes_that_a_network_lacks_are_left_out_and_named(run: Run) -> None:
 def test_keeping_the_whole_look_gives_the_very_same_mesh(run: Run, net: ControlNet, mode: str) -> None:
     core = core_mesh(crate())
     (mesh,) = accept(core)
-    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core, tile_size=TILE).args
+    bundle, views, *_ = run("Bundle3D_RenderBundle", mesh=core, tile_size=TILE).args
     strength, controls, *_ = run(
         "Bundle3D_KeepShapeAndLook", bundle=bundle, control_net=net, keep_shape=0.0, keep_look=1.0
     ).args

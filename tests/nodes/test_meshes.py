@@ -83,8 +83,9 @@ def test_load_takes_a_linked_name(nodes: dict[str, Any]) -> None:
 
 def test_render_centres_scales_and_leads_back(run: Run) -> None:
     moved = box().with_(vertices=box().vertices * 30.0 + torch.tensor((5.0, -7.0, 11.0)))
-    bundle, views, mask = run("Bundle3D_RenderBundle", mesh=core_mesh(moved), tile_size=64).args
-    assert bundle.shape == (1, 128, 256, 3) and mask.shape == (4, 64, 64)
+    bundle, views, mask, depth = run("Bundle3D_RenderBundle", mesh=core_mesh(moved), tile_size=64).args
+    assert bundle.shape == depth.shape == (1, 128, 256, 3) and mask.shape == (4, 64, 64)
+    assert torch.equal(depth[:, :64], depth[:, 64:]) and torch.equal(depth[0, :64, 64:128, 0] > 0, mask[1] > 0)
     plain = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=64).args
     assert (bundle - plain[0]).abs().mean() < 1e-3
     corner = views.transform(0) @ torch.tensor((1.0, 0.6, 0.4, 1.0), dtype=torch.float64)
@@ -93,7 +94,7 @@ def test_render_centres_scales_and_leads_back(run: Run) -> None:
 
 def test_a_bundle_is_split_like_the_views_it_was_rendered_as(run: Run) -> None:
     moved = box().with_(vertices=box().vertices * 30.0 + torch.tensor((5.0, -7.0, 11.0)))
-    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core_mesh(moved), tile_size=64, rig="orbit").args
+    bundle, views, *_ = run("Bundle3D_RenderBundle", mesh=core_mesh(moved), tile_size=64, rig="orbit").args
     again = run("Bundle3D_SplitBundle", bundle=bundle, like=views)[0]
     assert again.items[0].rig == views.items[0].rig
     assert torch.equal(again.transform(0), views.transform(0))

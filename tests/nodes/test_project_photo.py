@@ -22,7 +22,7 @@ def photo(run: Run) -> tuple[Any, torch.Tensor, torch.Tensor]:
     """A box with a painted front, and its photo at another scale than that of bundles."""
     bent = box().with_(vertices=box().vertices + torch.tensor((0.0, 0.1, 0.0)))
     options = {"tile_size": SIZE, "shading": "clay", "normalise": False, "rig": "orbit", "orbit_views": 4}
-    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=core_mesh(bent), orbit_distance=3.6, **options).args
+    bundle, views, *_ = run("Bundle3D_RenderBundle", mesh=core_mesh(bent), orbit_distance=3.6, **options).args
     mask = views.items[0].mask[:1]
     red = bundle[:, :SIZE, :SIZE] * torch.tensor((1.0, 0.6, 0.4))
     return core_mesh(bent), torch.where(mask[..., None] > 0.5, red, 1.0), mask
@@ -84,7 +84,7 @@ def test_a_photo_of_another_lens_from_higher_up(run: Run, photo: tuple[Any, torc
     mesh, _, _ = photo
     options = {"tile_size": SIZE, "normalise": False, "rig": "orbit", "orbit_views": 4, "shading": "normal"}
     options |= {"shading": "clay", "orbit_elevation": 18.0, "orbit_distance": 2.6, "orbit_fov": 55.0}
-    bundle, views, _ = run("Bundle3D_RenderBundle", mesh=mesh, **options).args
+    bundle, views, *_ = run("Bundle3D_RenderBundle", mesh=mesh, **options).args
     image, mask = bundle[:, :SIZE, :SIZE] * torch.tensor((1.0, 0.6, 0.4)), views.items[0].mask[:1]
     inputs = {"mesh": mesh, "image": image, "mask": mask, "resolution": "512", "fov": 55.0}
     overlaps = []
