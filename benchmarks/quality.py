@@ -310,7 +310,8 @@ def main() -> None:
         middle["f_score 0.1"] = float(np.median([row["f_score"]["0.1"] for row in found["meshes"]]))
         print(f"medians over the meshes: {middle}")
     if not arguments.match:
-        print(measure.write("quality", [{"kind": kind, **row} for kind, rows in found.items() for row in rows]))
+        name = "-".join(("quality", *found)) if arguments.only else "quality"
+        print(measure.write(name, [{"kind": kind, **row} for kind, rows in found.items() for row in rows]))
 
 
 if __name__ == "__main__":
