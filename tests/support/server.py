@@ -17,6 +17,8 @@ from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.runner.run import run_workflow
 from bundle3d.pipelines.runner.server import ComfyServer
 
+TINY_PIXAL3D = "TinyPixal3D"  # a folder of random weights
+
 
 def missing(reason: str) -> None:
     """Skips a test on a developer's machine; fails it in CI, where everything has to be there."""
@@ -29,17 +31,25 @@ def missing(reason: str) -> None:
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """A running ComfyUI with only this pack, on a random port and with folders of its own.
 
-    Among its diffusers pipelines is ``tiny``: FLUX with small random weights.
+    Among its diffusers pipelines is ``tiny``: FLUX with small random weights, and among its Pixal3D folders
+    ``TINY_PIXAL3D``.
     """
     try:
         folder = find_comfyui()
     except Bundle3DError as error:
         missing(str(error))
-    from bundle3d.tests.support.tiny_flux import tiny_pipeline  # takes seconds, which other tests need not wait for
+    # these take seconds, which other tests need not wait for
+    from bundle3d.tests.support.tiny_flux import tiny_pipeline
+    from bundle3d.tests.support.tiny_pixal3d import save_tiny_pixal3d
 
     diffusers = tmp_path_factory.mktemp("diffusers")
     tiny_pipeline().save_pretrained(diffusers / "tiny")
-    with ComfyServer(folder, only_this_pack=True, diffusers=diffusers) as server:
+    models = tmp_path_factory.mktemp("bundle3d")
+    save_tiny_pixal3d(models / TINY_PIXAL3D)
+    paths = tmp_path_factory.mktemp("paths") / "more_paths.yaml"
+    paths.write_text(json.dumps({"tests": {"bundle3d": str(models)}}), encoding="utf-8")
+    arguments = ["--extra-model-paths-config", str(paths)]
+    with ComfyServer(folder, only_this_pack=True, diffusers=diffusers, arguments=arguments) as server:
         yield server
 
 
