@@ -47,7 +47,7 @@ from .voxel_autoencoder import EncodedObjects, VoxelAutoencoder
 from .voxel_flow import FlowExample, Times, early_times, train_flow, uniform_times, write_seen
 from .whole_file import whole_file
 
-FLOW_OPTIONS = LoopOptions(steps=2000, learning_rate=1e-3, warmup=100, average=0.998, save_every=25, log_every=25)
+FLOW_OPTIONS = LoopOptions(steps=2000, learning_rate=2e-3, warmup=100, average=0.998, save_every=25, log_every=25)
 BATCHES = {"structure": 8, "shape": 4, "fine_shape": 1, "texture": 4}
 STRUCTURES = 600  # objects that the structure decoder learns from: it sees them turned in all ways
 FINE_OBJECTS = 300
@@ -178,13 +178,16 @@ class _Run:
     def texture_flow(
         self, shape: VoxelAutoencoder, texture: VoxelAutoencoder, reader: PictureReader
     ) -> FlowTransformer:
-        shapes = self._encoded(SHAPE, shape, voxel_autoencoder.shape_features, SHAPE_FLOW)
-        textures = self._encoded(TEXTURE, texture, voxel_autoencoder.material_features, TEXTURE_FLOW)
-        seen = self._seen(SHAPE, reader, [coords for coords, _ in shapes], SHAPE_FLOW)
-        examples = [
-            FlowExample(file, latents, beside)
-            for file, (_, latents), (_, beside) in zip(seen, textures, shapes, strict=True)
-        ]
+        """One for both lattices."""
+        examples: list[FlowExample] = []
+        for stage, material, config in ((SHAPE, TEXTURE, SHAPE_FLOW), (FINE_SHAPE, "fine_texture", FINE_SHAPE_FLOW)):
+            shapes = self._encoded(stage, shape, voxel_autoencoder.shape_features, config)
+            textures = self._encoded(material, texture, voxel_autoencoder.material_features, config)
+            seen = self._seen(stage, reader, [coords for coords, _ in shapes], config)
+            examples += [
+                FlowExample(file, latents, beside)
+                for file, (_, latents), (_, beside) in zip(seen, textures, shapes, strict=True)
+            ]
         return self._flow(TEXTURE, TEXTURE_FLOW, examples, uniform_times)
 
     def _flow(
@@ -261,4 +264,4 @@ class _Run:
         return files
 
     def _count(self, stage: str) -> int:
-        return min(FINE_OBJECTS, self.options.objects) if stage == FINE_SHAPE else self.options.objects
+        return min(FINE_OBJECTS, self.options.objects) if stage.startswith("fine") else self.options.objects

@@ -41,7 +41,7 @@ SHAPE_FLOW = FlowConfig(
     condition_width=SEEN, projected_width=2 * SEEN,
 )  # fmt: skip
 FINE_SHAPE_FLOW = replace(SHAPE_FLOW, resolution=32)
-TEXTURE_FLOW = replace(SHAPE_FLOW, in_channels=2 * LATENTS, blocks=2, hidden=128)
+TEXTURE_FLOW = replace(FINE_SHAPE_FLOW, in_channels=2 * LATENTS, blocks=2, hidden=128)
 STRUCTURE_DECODER = StructureDecoderConfig(latent_channels=LATENTS, channels=(32, 16, 8), blocks=1, middle_blocks=1)
 SHAPE_DECODER = VoxelDecoderConfig(latent_channels=LATENTS, channels=(32, 16, 16, 16), blocks=(2, 2, 2, 0))
 TEXTURE_DECODER = VoxelDecoderConfig(
