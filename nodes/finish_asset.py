@@ -91,6 +91,16 @@ class Bundle3D_FinishAsset(io.ComfyNode):
                     tooltip="Side of the object's cube in units of the mesh: 2 here, 1 in the published system.",
                     advanced=True,
                 ),
+                io.Float.Input(
+                    "crease",
+                    default=FinishOptions.crease,
+                    min=1.0,
+                    max=180.0,
+                    step=1.0,
+                    tooltip="Edges that bend by more degrees than this stay sharp in the normals; 180 smooths all, as "
+                    "the published system does.",
+                    advanced=True,
+                ),
             ],
             outputs=[
                 *mesh_outputs(),
@@ -114,6 +124,7 @@ class Bundle3D_FinishAsset(io.ComfyNode):
         up: str,
         front: str,
         size: float,
+        crease: float,
         pictures: ObjectBatch[PicturedObject] | ViewBatch | None = None,
     ) -> io.NodeOutput:
         options = replace(
@@ -124,6 +135,7 @@ class Bundle3D_FinishAsset(io.ComfyNode):
             up=up,
             front=front,
             size=size,
+            crease=crease,
         )
         items = None if pictures is None else pictured(pictures)
 

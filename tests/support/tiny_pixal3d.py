@@ -20,12 +20,12 @@ RESOLUTION = 64
 def full_models() -> Pixal3DModels:
     """Those of the tests with more in them, so that there is a surface whatever the seed."""
     models = small_models()
-    models.structure_decoder.module.out_layer[2].bias += 0.4
+    models.structure_decoder.module.out_layer[2].bias += 0.1
     decoder = models.shape_decoder.module
     decoder.output_layer.bias[3:6] += 1.0  # edges that the surface crosses
     for name, parameter in decoder.named_parameters():
         if name.endswith("to_subdiv.bias"):
-            parameter += 0.5
+            parameter += 0.2
     return models
 
 
@@ -48,7 +48,7 @@ def save_picture_file(path: Path, models: Pixal3DModels | None = None) -> Path:
 
 def save_comfyui_files(flows: Path, shape_decoders: Path, texture_decoder: Path) -> None:
     """Writes ComfyUI's files: all flows, the decoders of structure and shape, that of textures."""
-    states = {name: dict(network.state_dict()) for name, network in networks(small_models()).items()}
+    states = {name: dict(network.state_dict()) for name, network in networks(full_models()).items()}
     of_flows: dict[str, torch.Tensor] = {}
     for stage, prefix in FLOW_PREFIXES.items():
         of_flows |= prefixed(prefix, states[FLOWS[stage]])
