@@ -239,6 +239,7 @@ def main() -> None:
     parser.add_argument("--meshes", type=Path, help="folder of GLB files to enhance and edit")
     parser.add_argument("--shape", type=float, default=0.5, help="the slider keep_shape")
     parser.add_argument("--look", type=float, default=0.5, help="the slider keep_look")
+    parser.add_argument("--file-look", type=float, default=0.9, help="the same for --meshes, which the models know not")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     draw = drawer(given.seed, given.shape, given.look)
@@ -249,6 +250,7 @@ def main() -> None:
         shown.append(picture)
         print(json.dumps(row), flush=True)
     files: list[dict[str, Any]] = []
+    draw = drawer(given.seed, given.shape, given.file_look)
     for path in sorted(given.meshes.glob("*.glb")) if given.meshes else ():
         for index, preset in enumerate(("enhance", "edit")):
             row, picture = judged_file(path, preset, index, draw, given.keep)
@@ -265,7 +267,8 @@ def main() -> None:
     }
     for name, is_met in met.items():
         print(f"{name}: {found[name]} {'reaches' if is_met else 'MISSES'} {TARGETS[name]}")
-    settings = {"seed": given.seed, "keep_shape": given.shape, "keep_look": given.look, "isomer": vars(ISOMER)}
+    sliders = {"keep_shape": given.shape, "keep_look": given.look, "file_keep_look": given.file_look}
+    settings = {"seed": given.seed, **sliders, "isomer": vars(ISOMER)}
     print(measure.write("edit_meshes", rows, files=files, settings=settings, summary=found, targets=TARGETS))
 
 
