@@ -25,6 +25,8 @@ def face_part(mesh: Mesh, text: str) -> Part:
     comma), "part:2" or "part:2-4" connected parts by their area, the largest being 1; parts that only touch along
     doubled vertices are one. Raises Bundle3DError, with what there is, for anything else and for what does not exist.
     """
+    if not len(mesh.faces):
+        raise Bundle3DError(f"Expected a mesh with faces to name, but {mesh.name} has none; load another mesh.")
     chosen = torch.zeros(len(mesh.faces), dtype=torch.bool, device=mesh.faces.device)
     items = [item.strip() for item in ITEM.findall(text) if item.strip()]
     if not items:
@@ -39,7 +41,7 @@ def face_part(mesh: Mesh, text: str) -> Part:
             chosen |= faces_of_material(mesh, name.strip().strip('"'))
         elif kind.strip().lower() == "part":
             labels = _parts(mesh) if labels is None else labels
-            first, last = _range(name.strip(), item, 1, int(labels.max()) + 1 if len(labels) else 0, "connected parts")
+            first, last = _range(name.strip(), item, 1, int(labels.max()) + 1, "connected parts")
             chosen |= (labels >= first - 1) & (labels < last)
         else:
             raise Bundle3DError(f"Expected faces {EXAMPLE}, but got {item!r}; correct it.")

@@ -71,6 +71,13 @@ def test_what_does_not_exist_is_refused_with_what_does(text: str, said: str) -> 
     assert said in str(refusal.value)
 
 
+@pytest.mark.parametrize("text", ["3", "part:1", "material:material"])
+def test_a_mesh_without_faces_is_refused(text: str) -> None:
+    points = Mesh(torch.rand(4, 3), torch.zeros(0, 3, dtype=torch.int64), name="cloud")
+    with pytest.raises(Bundle3DError, match=r"^Expected a mesh with faces to name, but cloud has none; .*\.$"):
+        face_part(points, text)
+
+
 def test_many_materials_are_not_all_listed() -> None:
     mesh = box().with_(materials=tuple(Material(name=f"m{i}") for i in range(40)))
     with pytest.raises(Bundle3DError, match="m10, m11 and 28 more"):
