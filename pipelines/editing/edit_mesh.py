@@ -18,7 +18,7 @@ from .normal_detail import edit_normals
 from .region import Region
 from .repaint import ChangedTexels
 from .shape import ShapeEdit, ShapeOptions, edit_shape
-from .texture import TextureOptions, edit_texture, require_options
+from .texture import TextureOptions, edit_texture, require_options, require_sizes
 
 TEXTURE, NORMALS, GEOMETRY = MODES = ("texture", "texture and normal map", "geometry and texture")
 BENT, PAINTED, DONE = 40, 70, 100  # steps of the progress
@@ -86,6 +86,7 @@ def edit_mesh(
         )
     options, shape = options or TextureOptions(), shape or ShapeOptions()
     require_options(mesh, region, options)
+    require_sizes(mesh, options)
     if show_the_same(before, after):
         target, mode = None, TEXTURE
     place = mesh.transform if transform is None else transform
@@ -99,7 +100,9 @@ def edit_mesh(
     result = painted.mesh
     normals: tuple[ChangedTexels, ...] = ()
     if mode == NORMALS:
-        detailed = edit_normals(result, before, after, region, options, place, Stage(progress, middle, DONE, DONE))
+        detailed = edit_normals(
+            result, before, after, region, options, place, Stage(progress, middle, DONE, DONE), painted.textures
+        )
         result, normals = detailed.mesh, detailed.textures
     chosen = torch.ones(len(mesh.faces), dtype=torch.bool) if region is None else region.faces()
     same = result is mesh

@@ -7,6 +7,7 @@ Source: specs/kiss3dgen.md section 1.3 (normals of views), section 6.10 (project
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -22,10 +23,10 @@ from .fine_surface import FineSurface, fine_surface, linear_part
 from .material_names import material_of_faces, materials_of
 from .own_textures import own_textures, texture_size
 from .region import Region, points_on
-from .repaint import DONE, TextureEdit, repaint
+from .repaint import DONE, ChangedTexels, TextureEdit, repaint
 from .rotations import rotated, rotation_between
 from .split_material import split_material
-from .texture import TextureOptions, require_options
+from .texture import TextureOptions, require_options, require_size
 from .texture_space import refuse, why_not_unique
 from .view_changes import DOUBTFUL, SURE
 
@@ -46,12 +47,14 @@ def edit_normals(
     options: TextureOptions | None = None,
     transform: torch.Tensor | None = None,
     progress: Progress = silent,
+    painted: Sequence[ChangedTexels] = (),
     backend: str = "auto",
 ) -> TextureEdit:
     """``mesh`` with what ``after`` changed of the normals of ``before`` in its normal textures, within ``region``.
 
     Arguments, refusals and what stays as it is are those of ``edit_texture``, but ``mesh`` may be its result: the
-    ``region`` is that of the mesh before, whose faces have the same order. Faces without a normal texture get a
+    ``region`` is that of the mesh before, whose faces have the same order, and ``painted`` what that edit changed: the
+    textures that it enlarged tell how large normal textures beside them get. Faces without a normal texture get a
     material of their own with one (``split_material``). What no view sees keeps its normals.
     """
     options = options or TextureOptions()
@@ -64,7 +67,7 @@ def edit_normals(
     may_change = torch.ones(len(mesh.faces), dtype=torch.bool, device=mesh.faces.device)
     if region is not None:
         may_change = region.faces().to(mesh.faces.device)
-    mesh = _with_normal_textures(mesh, may_change, options)
+    mesh = _with_normal_textures(mesh, may_change, options, painted)
     progress(PREPARED, DONE)
     surface = fine_surface(mesh, place)
     settings = ProjectionOptions(power=options.sharpness, least_cosine=DOUBTFUL / 2.0)
@@ -85,13 +88,18 @@ def _turns(before: ViewSet, after: ViewSet) -> torch.Tensor:
     return turn * (smoothstep(angle, LEAST, MOST) * (1.0 - smoothstep(angle, NEAR, FAR)))
 
 
-def _with_normal_textures(mesh: Mesh, chosen: torch.Tensor, options: TextureOptions) -> Mesh:
+def _with_normal_textures(
+    mesh: Mesh, chosen: torch.Tensor, options: TextureOptions, painted: Sequence[ChangedTexels]
+) -> Mesh:
     """The same mesh in which the ``chosen`` faces (M,) bool have normal textures with texels for these faces only."""
+    enlarged = _enlarged(mesh, painted)
     index = material_of_faces(mesh)
     fits = True
     for number in torch.unique(index[chosen]).tolist():
         material = materials_of(mesh)[number]
-        height, width = (side * options.scale for side in _size(material, options))
+        size = _size(material, options, enlarged)
+        require_size(material, size, options.scale)
+        height, width = (side * options.scale for side in size)
         reason = why_not_unique(mesh, chosen, index == number, (height, width))
         if reason is not None and not (options.new_uv or mesh.uv is None):
             raise refuse(mesh, material, reason)
@@ -105,15 +113,27 @@ def _with_normal_textures(mesh: Mesh, chosen: torch.Tensor, options: TextureOpti
     mesh = split_material(mesh.with_(materials=materials_of(mesh)), flat)
     materials = list(mesh.materials)
     for number in torch.unique(material_of_faces(mesh)[flat]).tolist():
-        texture = torch.tensor(FLAT, dtype=torch.uint8).expand(*_size(materials[number], options), 3).contiguous()
+        size = _size(materials[number], options, enlarged)
+        texture = torch.tensor(FLAT, dtype=torch.uint8).expand(*size, 3).contiguous()
         materials[number] = replace(materials[number], normal_texture=texture, normal_scale=1.0)
     return mesh.with_(materials=tuple(materials))
 
 
-def _size(material: Material, options: TextureOptions) -> tuple[int, int]:
+def _enlarged(mesh: Mesh, painted: Sequence[ChangedTexels]) -> list[torch.Tensor]:
+    """The base colour textures of ``mesh`` that an edit before changed, and so enlarged."""
+    changed = {(texture.material, texture.height, texture.width) for texture in painted if texture.changed}
+    textures = [(material.name, material.base_color_texture) for material in mesh.materials]
+    return [texture for name, texture in textures if texture is not None and (name, *texture.shape[:2]) in changed]
+
+
+def _size(material: Material, options: TextureOptions, enlarged: Sequence[torch.Tensor]) -> tuple[int, int]:
+    """Height and width of the normal texture before it is enlarged."""
     if material.normal_texture is not None:
         return material.normal_texture.shape[0], material.normal_texture.shape[1]
-    return texture_size(material, options.resolution)
+    height, width = texture_size(material, options.resolution)
+    if any(texture is material.base_color_texture for texture in enlarged):
+        return height // options.scale, width // options.scale
+    return height, width
 
 
 class _Painter:

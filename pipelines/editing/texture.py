@@ -18,7 +18,8 @@ from ..texturing.seam_levels import seam_levels
 from ..views.view_set import ViewSet
 from .changes import ChangedViews, compare_views
 from .fine_surface import FineSurface, fine_surface
-from .own_textures import own_textures
+from .material_names import materials_of
+from .own_textures import own_textures, texture_size
 from .region import Region, points_on
 from .repaint import CHUNK, DONE, TextureEdit, repaint
 from .view_changes import ViewChanges, changed_colors
@@ -64,6 +65,7 @@ def edit_texture(
     coordinates that cannot be painted on.
     """
     require_options(mesh, region, options)
+    require_sizes(mesh, options)
     changed = compare_views(before, after)
     if not bool(changed.share.any()):
         progress(DONE, DONE)
@@ -90,13 +92,21 @@ def require_options(mesh: Mesh, region: Region | None, options: TextureOptions) 
         raise Bundle3DError(f"Expected a mesh with faces to edit, but {mesh.name} is empty; load another mesh.")
     if region is not None:
         region.require(mesh)
-    for material in mesh.materials:
-        texture = material.base_color_texture
-        if texture is not None and max(texture.shape[:2]) * options.scale > LARGEST_SIDE:
-            raise Bundle3DError(
-                f"Expected textures of at most {LARGEST_SIDE} texels a side, but {options.scale} times that of the "
-                f"material {material.name!r} is {max(texture.shape[:2]) * options.scale}; lower texture_scale."
-            )
+
+
+def require_sizes(mesh: Mesh, options: TextureOptions) -> None:
+    """Raise Bundle3DError where base colour textures, with those that are made, would become too large."""
+    for material in materials_of(mesh):
+        require_size(material, texture_size(material, options.resolution), options.scale)
+
+
+def require_size(material: Material, size: tuple[int, int], scale: int) -> None:
+    """Raise Bundle3DError where ``scale`` times the ``size`` (H, W) of a texture of ``material`` is too large."""
+    if max(size) * scale > LARGEST_SIDE:
+        raise Bundle3DError(
+            f"Expected textures of at most {LARGEST_SIDE} texels a side, but {scale} times that of the material "
+            f"{material.name!r} is {max(size) * scale}; lower texture_scale."
+        )
 
 
 class _Painter:

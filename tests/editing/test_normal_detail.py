@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bundle3d.pipelines.editing.edit_mesh import NORMALS, edit_mesh
 from bundle3d.pipelines.editing.normal_detail import edit_normals
+from bundle3d.pipelines.editing.texture import TextureOptions
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.views.view_set import ViewSet
 from torch.nn.functional import normalize
 
-from .cases import SIZE, ball_region, ring, texel_points, texture_of, views_of
+from .cases import SIZE, ball_region, recolored, ring, texel_points, texture_of, views_of
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,21 @@ def test_meshes_without_texture_coordinates_get_some(mesh: Mesh, before: ViewSet
     folded = twice.with_(uv=torch.where(twice.uv > 0.25, 0.5 - twice.uv, twice.uv))
     with pytest.raises(Bundle3DError, match="new_uv"):
         edit_normals(folded, before, rippled(before))
+
+
+@pytest.mark.parametrize("recolor", [False, True])
+@pytest.mark.parametrize("within", [False, True])
+def test_made_normal_textures_are_enlarged_once(mesh: Mesh, before: ViewSet, recolor: bool, within: bool) -> None:
+    region = ball_region(mesh, torch.tensor((0.0, 0.0, 0.95)), 0.4) if within else None
+    after = recolored(rippled(before)) if recolor else rippled(before)
+    edit = edit_mesh(mesh, before, after, NORMALS, region, options=TextureOptions(scale=2))
+    (normal,) = [item.normal_texture for item in edit.mesh.materials if item.normal_texture is not None]
+    assert normal.shape == (2 * SIZE, 2 * SIZE, 3)
+    assert texture_of(edit.mesh).shape == ((2 * SIZE, 2 * SIZE, 3) if recolor else (SIZE, SIZE, 3))
+
+
+def test_normal_textures_that_would_become_too_large_are_refused(mesh: Mesh, before: ViewSet) -> None:
+    large = torch.tensor((128, 128, 255), dtype=torch.uint8).expand(1, 4096, 3)
+    bumpy = mesh.with_(materials=(replace(mesh.materials[0], normal_texture=large),))
+    with pytest.raises(Bundle3DError, match="'paint' is 16384; lower texture_scale"):
+        edit_normals(bumpy, before, rippled(before), options=TextureOptions(scale=4))

@@ -151,6 +151,8 @@ def test_refusals(mesh: Mesh, before: ViewSet) -> None:
     after = recolored(before)
     with pytest.raises(Bundle3DError, match="1, 2 or 4"):
         edit_texture(mesh, before, after, options=TextureOptions(scale=3))
+    with pytest.raises(Bundle3DError, match="is 16384; lower texture_scale"):
+        edit_texture(Mesh(mesh.vertices, mesh.faces), before, after, options=TextureOptions(scale=4, resolution=4096))
     with pytest.raises(Bundle3DError, match="another one"):
         edit_texture(mesh, before, after, Region(mesh.with_(faces=mesh.faces[1:])))
     with pytest.raises(Bundle3DError, match="outlines"):
