@@ -28,7 +28,7 @@ from .whole_file import whole_file
 
 POINTS_KEPT, POINTS_USED = 2048, 384
 BATCH = 8
-OPTIONS = LoopOptions(steps=1000, learning_rate=1e-3, warmup=100, average=0.99, save_every=25, log_every=25)
+OPTIONS = LoopOptions(steps=2500, learning_rate=1e-3, warmup=100, average=0.99, save_every=25, log_every=25)
 REACH = 0.1  # further away from the surface distances are not told apart; the grid is 1 wide
 COLORED = 0.03  # so near to the surface colours are learned
 COLOR_WEIGHT = 0.3
