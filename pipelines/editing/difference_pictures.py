@@ -32,8 +32,8 @@ OLD, NEW, HEATED, DONE = 35, 70, 80, 100  # steps of the progress
 @dataclass(frozen=True)
 class DifferencePictures:
     """``frames`` (F, H, W, 3) sRGB: before beside after. ``heat`` (F, H, W, 3): the change of colours beside the
-    distance, on the shape in grey. ``colors_changed``: share of the pixels that show the mesh and that changed
-    visibly, and ``mean_change`` the mean difference of these, in sRGB from 0 to 1."""
+    distance, on the shape in grey. ``colors_changed``: share of the pixels that show either mesh and that
+    changed visibly, and ``mean_change`` the mean difference of these, in sRGB from 0 to 1."""
 
     frames: torch.Tensor
     heat: torch.Tensor
@@ -71,7 +71,9 @@ def difference_pictures(
     low, high = both.bounds
     least = LEAST_DISTANCE * float((high - low).max()) * _scale(surface)
     full = max(float(distance.max()), least)
-    changed = (change > LEAST) & (shown > 0.5)
+    visible = change > LEAST
+    seen = (shown > 0.5) | (visible & (shown == 0.0))  # what is gone was there before
+    changed = visible & seen
     return DifferencePictures(
         _captioned((("before", old), ("after", new))),
         _captioned(
@@ -80,7 +82,7 @@ def difference_pictures(
                 (f"distance, red at {full:.3g} {unit}", heated(shape, apart / full)),
             )
         ),
-        float(changed.sum() / (shown > 0.5).sum().clamp(min=1)),
+        float(changed.sum() / seen.sum().clamp(min=1)),
         float(change[changed].mean()) if bool(changed.any()) else 0.0,
     )
 

@@ -11,7 +11,7 @@ from bundle3d.pipelines.editing.mesh_difference import MeshDifference, mesh_diff
 from bundle3d.pipelines.editing.texture_space import enlarged
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
-from bundle3d.tests.meshes.shapes import box, sphere
+from bundle3d.tests.meshes.shapes import box, merge, sphere
 
 from .cases import BLUE, SIZE, ring, texture_of
 
@@ -142,6 +142,13 @@ def test_pictures_show_where_the_change_is() -> None:
     columns = colored(distance).nonzero()[:, 1]
     assert columns.min() >= 32, "what moved is on the right of the picture"
     assert shown.colors_changed > 0.9 and shown.mean_change > 0.4
+
+
+def test_what_is_gone_counts_as_changed() -> None:
+    left, right = (box((0.8, 0.8, 0.8), (place, 0.0, 0.0)) for place in (-1.0, 1.0))
+    both, one = (mesh.with_(colors=BLUE.expand(len(mesh.vertices), 3)) for mesh in (merge(left, right), left))
+    for before, after in ((both, one), (one, both)):
+        assert pictures(before, after).colors_changed == pytest.approx(0.5, abs=0.1)
 
 
 def test_pictures_of_the_same_are_grey() -> None:
