@@ -29,7 +29,9 @@ def test_examples_come_into_the_input_folder_once(extension: Any, folders: Path)
     names = sorted(path.relative_to(folders / "input").as_posix() for path in (folders / "input").rglob("*.*"))
     assert names == [
         "3d/bundle3d_rocket.glb",
+        "3d/bundle3d_torus.glb",
         "bundle3d_figure.png",
+        "bundle3d_painted.png",
         "bundle3d_photo.png",
         "bundle3d_views.png",
     ]

@@ -51,8 +51,12 @@ def test_fp8_computes_in_bf16(tmp_path: Path) -> None:
 def test_folder(tmp_path: Path) -> None:
     module = tiny_controlnet()
     module.save_pretrained(tmp_path / "controlnet")
-    for ours, truth in zip(outputs(load_controlnet(tmp_path / "controlnet"), 1), outputs(module, 1)):
-        assert torch.equal(ours, truth)
+    loaded = load_controlnet(tmp_path / "controlnet")
+    weights = module.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in loaded.state_dict().items())
+    # Where the weights lie in memory, which is as in the file, decides how some processors round.
+    for ours, truth in zip(outputs(loaded, 1), outputs(module, 1)):
+        torch.testing.assert_close(ours, truth, rtol=1e-5, atol=1e-6)
 
 
 def noted(path: Path, modes: str | None, num_mode: int | None = 10) -> dict[str, int] | None:

@@ -46,7 +46,10 @@ def test_shards(tmp_path: Path) -> None:
     transformer = tiny_transformer()
     transformer.save_pretrained(tmp_path, max_shard_size="60KB")
     assert len(list(tmp_path.glob("*-of-*.safetensors"))) > 2
-    assert torch.equal(output(load_transformer(tmp_path)), output(transformer))
+    loaded, weights = load_transformer(tmp_path), transformer.state_dict()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in loaded.state_dict().items())
+    # Where the weights lie in memory, which is as in the files, decides how some processors round.
+    torch.testing.assert_close(output(loaded), output(transformer), rtol=1e-5, atol=1e-6)
     next(tmp_path.glob("*-00002-of-*.safetensors")).unlink()
     with pytest.raises(Bundle3DError, match=r"'diffusion_pytorch_model-00002-of-.*no such file"):
         load_transformer(tmp_path)

@@ -288,6 +288,7 @@ def test_refusals(tmp_path: Path) -> None:
 
 def test_refuses_a_lora_of_another_size(tmp_path: Path) -> None:
     transformer = load_transformer(write(tmp_path / "flux.safetensors", tiny_transformer().state_dict()))
+    plain = output(transformer)
     for other in (tiny_transformer(attention_head_dim=32, axes_dims_rope=(8, 12, 12)), tiny_transformer(num_layers=9)):
         state = other.state_dict()
         last = f"transformer_blocks.{other.config.num_layers - 1}.attn.to_q"
@@ -296,4 +297,4 @@ def test_refuses_a_lora_of_another_size(tmp_path: Path) -> None:
         )
         with pytest.raises(Bundle3DError, match=f"'bundle' changes '{last}'"):
             apply_loras(transformer, [(load_lora(file), 1.0, "bundle")])
-        assert torch.equal(output(transformer), output(tiny_transformer()))
+        assert torch.equal(output(transformer), plain)
