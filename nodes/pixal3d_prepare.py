@@ -8,11 +8,11 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..pipelines.kernels import one_torch_thread
-from ..pipelines.photo.matte import CUTS
 from ..pipelines.pixal3d.conditioning import resized
 from ..pipelines.progress import Progress
 from .batch import map_batch, paired
 from .compute import as_output
+from .cutting import cutting_inputs
 from .pixal3d_pictures import cut_and_crop
 
 
@@ -25,27 +25,7 @@ class Bundle3D_Pixal3DPrepare(io.ComfyNode):
             category="Bundle3D/pixal3d",
             description="Cuts the object out of a photo and crops it to a square on black, as Pixal3D wants it.",
             search_aliases=["pixal3d preprocess", "remove background", "crop to mask", "image to 3d", "trellis2"],
-            inputs=[
-                io.Image.Input("image", tooltip="Photos of one object each. A fourth channel is taken as alpha."),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="1 on the object: from Load Photo, or from Remove Background with BiRefNet for photos with "
-                    "a scene around the object.",
-                ),
-                io.Combo.Input(
-                    "cut_by",
-                    options=list(CUTS),
-                    default=CUTS[0],
-                    tooltip="What tells the object. automatic: the mask, else the image's alpha, else the colour of a "
-                    "plain background, whichever says anything first.",
-                ),
-                io.Boolean.Input(
-                    "invert_mask",
-                    default=False,
-                    tooltip="For masks that are 0 on the object, such as Load Image gives.",
-                ),
-            ],
+            inputs=cutting_inputs(),
             outputs=[
                 io.Image.Output(
                     "image",

@@ -10,11 +10,12 @@ from comfy_api.latest import io, ui
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.frame import BACKGROUNDS, FRAMINGS, LARGEST, OBJECTS, RATIO, Framed, frame_object
-from ..pipelines.photo.matte import CUTS, cut_out
+from ..pipelines.photo.matte import cut_out
 from ..pipelines.photo.preview import show_cut
 from ..pipelines.progress import Progress
 from .batch import map_batch, paired
 from .compute import as_output
+from .cutting import cutting_inputs
 
 
 class Bundle3D_PreparePhoto(io.ComfyNode):
@@ -34,25 +35,7 @@ class Bundle3D_PreparePhoto(io.ComfyNode):
                 "image to 3d",
             ],
             inputs=[
-                io.Image.Input("image", tooltip="Photos of one object each. A fourth channel is taken as alpha."),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="1 on the object: from Load Photo, or from Remove Background with BiRefNet for photos with "
-                    "a scene around the object.",
-                ),
-                io.Combo.Input(
-                    "cut_by",
-                    options=list(CUTS),
-                    default=CUTS[0],
-                    tooltip="What tells the object. automatic: the mask, else the image's alpha, else the colour of a "
-                    "plain background, whichever says anything first.",
-                ),
-                io.Boolean.Input(
-                    "invert_mask",
-                    default=False,
-                    tooltip="For masks that are 0 on the object, such as Load Image gives.",
-                ),
+                *cutting_inputs(),
                 io.Boolean.Input(
                     "holes",
                     default=True,
