@@ -201,15 +201,16 @@ def limit(budget: float | None, device: torch.device) -> None:
         model_management.EXTRA_RESERVED_VRAM = total - allowed
 
 
-def rows_of(what: str, draw: Draw, facts: dict[str, Any], device: torch.device) -> list[dict[str, Any]]:
-    """A row for the first and one for the second drawing, or one that says that memory does not suffice."""
+def rows_of(what: str, run: Callable[[], str], facts: dict[str, Any], device: torch.device) -> list[dict[str, Any]]:
+    """A row for the first and one for the second ``run``, which tells the size of what it makes, or one that says that
+    memory does not suffice.
+    """
     rows: list[dict[str, Any]] = []
     for turn in ("first", "second"):
         try:
             with measure.timed(rows, f"{what}, {turn}", device) as row:
                 row |= facts
-                drawn = draw()
-                row["size"] = f"{drawn.shape[1]} x {drawn.shape[0]}"
+                row["size"] = run()
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -217,6 +218,10 @@ def rows_of(what: str, draw: Draw, facts: dict[str, Any], device: torch.device) 
             print(rows[-1], flush=True)
             break
     return rows
+
+
+def _size(picture: torch.Tensor) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"
 
 
 def main() -> None:
@@ -248,7 +253,7 @@ def main() -> None:
             limit(budget, device)
             facts = {"dtype": chosen.dtype if what == "bundle" else "fp16"}
             facts |= {} if budget is None else {"budget_gib": budget}
-            rows += rows_of(what, draw, facts, device)
+            rows += rows_of(what, lambda draw=draw: _size(draw()), facts, device)
         del draw
     if not chosen.small:
         steps = {"bundle": chosen.steps, "views": chosen.view_steps}

@@ -20,13 +20,13 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from bundle3d.benchmarks import measure
-from bundle3d.benchmarks.drawing import limit, random_network
+from bundle3d.benchmarks.drawing import limit, random_network, rows_of
 from bundle3d.pipelines.comfyui_folder import find_comfyui
-from bundle3d.pipelines.diffusion.memory import is_out_of_memory
 from bundle3d.pipelines.pixal3d.conditioning import Pictures, SeenPictures
 from bundle3d.pipelines.pixal3d.config import FlowConfig, StructureDecoderConfig, VoxelDecoderConfig
 from bundle3d.pipelines.pixal3d.decode import decode_shape, decode_structure, decode_texture
@@ -177,24 +177,6 @@ def run_stage(models: Pixal3DModels, stage: str, chosen: argparse.Namespace) -> 
     return f"{len(material.coords)} voxels"
 
 
-def rows_of(models: Pixal3DModels, stage: str, chosen: argparse.Namespace, facts: dict[str, Any],
-            device: torch.device) -> list[dict[str, Any]]:  # fmt: skip
-    """A row for the first and one for the second time, or one that says that memory does not suffice."""
-    rows: list[dict[str, Any]] = []
-    for turn in ("first", "second"):
-        try:
-            with measure.timed(rows, f"{stage}, {turn}", device) as row:
-                row |= facts
-                row["size"] = run_stage(models, stage, chosen)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            rows.append({"what": f"{stage}, {turn}", **facts, "refused": "memory does not suffice"})
-            print(rows[-1], flush=True)
-            break
-    return rows
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
@@ -223,7 +205,7 @@ def main() -> None:
             limit(budget, device)
             facts = {"resolution": chosen.resolution, "steps": chosen.steps, "views": chosen.views}
             facts |= {} if budget is None else {"budget_gib": budget}
-            rows += rows_of(models, stage, chosen, facts, device)
+            rows += rows_of(stage, partial(run_stage, models, stage, chosen), facts, device)
         del models
     if not chosen.small:
         print(measure.write("pixal3d", rows, stated_by_others=STATED))
