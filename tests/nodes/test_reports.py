@@ -59,7 +59,7 @@ def test_the_viewer_gets_cameras_normals_and_positions(run: Run, folders: Path) 
 
 
 def test_bake_gives_textures_and_one_material(run: Run) -> None:
-    _, views, _ = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=128).args
+    _, views, *_ = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=128).args
     red = views.items[0].rgb * torch.tensor((1.0, 0.2, 0.2))
     painted = run("Bundle3D_JoinBundle", views=views, rgb=torch.cat([red, views.items[0].rgb[1:]])[:4])[1]
     mesh, files, color, normal = run(
@@ -86,7 +86,7 @@ def test_textures_of_several_sizes_become_one_batch(run: Run, monkeypatch: pytes
         return bake(mesh, views, resolution, *rest)
 
     monkeypatch.setattr(bake_texture, "bake_views", short_of_memory)
-    _, views, _ = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=128).args
+    _, views, *_ = run("Bundle3D_RenderBundle", mesh=core_mesh(box()), tile_size=128).args
     twice = ViewBatch(views.items * 2, views.transforms * 2)
     output = run("Bundle3D_BakeTexture", mesh=core_mesh(box()), views=twice, resolution="512", target_faces=0).args
     assert tried == [512, 512, 256]
