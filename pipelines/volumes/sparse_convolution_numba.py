@@ -31,8 +31,7 @@ def convolve_numba(
     rows = max(LEAST_ROWS, BLOCK_BYTES // (4 * max(channels, width)))
 
     def work(start: int, stop: int) -> None:
-        # the caller's inference mode does not reach other threads, and may have made the tensors that are filled here
-        with one_torch_thread(), torch.inference_mode():
+        with one_torch_thread(), torch.no_grad():
             block = sums[start:stop]
             torch.mm(source[start:stop], matrices[CENTRE], out=block)
             if bias is not None:
