@@ -23,7 +23,7 @@ from .aligned_attention import align_attention
 from .dataset import CaptionedBundle, procedural_object, read_dataset, write_dataset
 from .demo_family import keep_record, unwatched
 from .demo_models import TILE
-from .field_samples import sample_field
+from .field_samples import FieldSamples, sample_field, write_samples
 from .loop import LOG, LoopOptions, train_to_average
 from .multiview_dataset import object_generator, pictured_mesh, write_pictured_objects
 from .plain_attention import PlainAttention
@@ -120,14 +120,12 @@ def new_lrm(config: LrmConfig = CONFIG) -> LargeReconstructionModel:
 
 def write_field_samples(path: Path, mesh: Callable[[], Mesh], generator: np.random.Generator) -> None:
     """Writes (P, 7) float16 unless it is there: points in the model's frame, their distances, their colours."""
-    if path.is_file():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = sample_field(mesh(), POINTS_KEPT, generator)
-    points = to_model(torch.from_numpy(samples.points)).numpy()
-    rows = np.concatenate((points, samples.distance[:, None], samples.color), axis=1).astype(np.float16)
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        np.save(file, rows)
+
+    def sample() -> FieldSamples:
+        samples = sample_field(mesh(), POINTS_KEPT, generator)
+        return replace(samples, points=to_model(torch.from_numpy(samples.points)).numpy())
+
+    write_samples(path, sample)
 
 
 def train_lrm(

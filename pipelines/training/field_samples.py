@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from ..meshes.closest import SurfaceIndex
 from ..meshes.mesh import Mesh
 from ..meshes.rays import line_crossings, ray_directions
 from ..metrics.geometry import sample_surface
+from .whole_file import whole_file
 
 Array = np.ndarray
 
@@ -45,6 +48,17 @@ def sample_field(mesh: Mesh, count: int, generator: np.random.Generator) -> Fiel
     color = np.einsum("pk,pkd->pd", weights, mesh.colors.double().numpy()[corners])
     signed = np.where(is_inside(points, faces, queries), -distance, distance)
     return FieldSamples(queries.astype(np.float32), signed.astype(np.float32), color.astype(np.float32))
+
+
+def write_samples(path: Path, sample: Callable[[], FieldSamples]) -> None:
+    """Writes (P, 7) float16 unless it is there: points, their distances, their colours."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = sample()
+    rows = np.concatenate((samples.points, samples.distance[:, None], samples.color), axis=1).astype(np.float16)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, rows)
 
 
 def is_inside(points: Array, faces: Array, queries: Array) -> Array:

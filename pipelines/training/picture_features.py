@@ -20,11 +20,10 @@ from ..progress import Progress, silent
 from ..views.camera import Camera
 from ..volumes.back_projection import sample_features
 from ..volumes.projection import front_camera, sampling_coordinates
-from .field_samples import sample_field
+from .field_samples import sample_field, write_samples
 from .loop import LoopOptions, train_to_average
 from .placed_objects import PlacedObject, PlacedPictures
 from .plain_attention import PlainAttention
-from .whole_file import whole_file
 
 POINTS_KEPT, POINTS_USED = 2048, 384
 BATCH = 8
@@ -81,13 +80,7 @@ class PictureReader(nn.Module):
 
 def write_points(path: Path, placed: Callable[[], PlacedObject], generator: np.random.Generator) -> None:
     """Writes (P, 7) float16 unless it is there: points in the object's own frame, their distances, their colours."""
-    if path.is_file():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    samples = sample_field(placed().mesh, POINTS_KEPT, generator)
-    rows = np.concatenate((samples.points, samples.distance[:, None], samples.color), axis=1).astype(np.float16)
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        np.save(file, rows)
+    write_samples(path, lambda: sample_field(placed().mesh, POINTS_KEPT, generator))
 
 
 def train_pictures(
