@@ -6,7 +6,6 @@ Source: specs/pixal3d.md sections 2.7 and 3.1.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +17,7 @@ from ..volumes.block_attention import block_diagonal_attention
 from ..volumes.rotary import rotary_phases, rotate
 from ..volumes.sparse_voxels import SparseVoxels
 from .config import FlowConfig
-
-NORM_EPS = 1e-6  # of the blocks' norms; the last one has torch's default of 1e-5
-TIME_CHANNELS = 256
-TIME_SCALE = 1000.0
-LONGEST_PERIOD = 10000.0
-ROWS = 8192  # voxels that the MLPs take at once
+from .transformer_layers import NORM_EPS, TIME_SCALE, HeadNorm, Mlp, TimeEmbedder
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class FlowTransformer(nn.Module):
         self.config = config
         width = config.width
         self.input_layer = nn.Linear(config.in_channels, width)
-        self.t_embedder = _TimeEmbedder(width)
+        self.t_embedder = TimeEmbedder(width)
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.blocks))
         self.out_layer = nn.Linear(width, config.out_channels)
@@ -117,19 +111,6 @@ class _Layout:
         return values if len(self.lengths) == 1 else values.index_select(0, self.items)
 
 
-class _TimeEmbedder(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(TIME_CHANNELS, width), nn.SiLU(), nn.Linear(width, width))
-
-    def forward(self, times: torch.Tensor) -> torch.Tensor:
-        half = TIME_CHANNELS // 2
-        powers = torch.arange(half, dtype=times.dtype, device=times.device) / half
-        angles = times[:, None] * torch.exp(-math.log(LONGEST_PERIOD) * powers)
-        embedded: torch.Tensor = self.mlp(torch.cat((angles.cos(), angles.sin()), dim=-1))
-        return embedded
-
-
 class _Block(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -140,7 +121,7 @@ class _Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps=NORM_EPS)
         self.cross_attn = _PictureAttention(config)
         self.norm3 = nn.LayerNorm(width, eps=NORM_EPS, elementwise_affine=False)
-        self.mlp = _Mlp(width, config.hidden)
+        self.mlp = Mlp(width, config.hidden)
         nn.init.normal_(self.modulation, std=width**-0.5)
 
     def forward(
@@ -160,7 +141,7 @@ class _SelfAttention(nn.Module):
         super().__init__()
         self.heads = heads
         self.to_qkv = nn.Linear(width, 3 * width)
-        self.q_rms_norm, self.k_rms_norm = (_HeadNorm(heads, width // heads) for _ in range(2))
+        self.q_rms_norm, self.k_rms_norm = (HeadNorm(heads, width // heads) for _ in range(2))
         self.to_out = nn.Linear(width, width)
 
     def forward(self, tokens: torch.Tensor, layout: _Layout) -> torch.Tensor:
@@ -197,7 +178,7 @@ class _CrossAttention(nn.Module):
         self.condition_width = config.condition_width
         self.to_q = nn.Linear(width, width)
         self.to_kv = nn.Linear(config.condition_width, 2 * width)
-        self.q_rms_norm, self.k_rms_norm = (_HeadNorm(config.heads, width // config.heads) for _ in range(2))
+        self.q_rms_norm, self.k_rms_norm = (HeadNorm(config.heads, width // config.heads) for _ in range(2))
         self.to_out = nn.Linear(width, width)
 
     def forward(self, tokens: torch.Tensor, layout: _Layout, context: torch.Tensor) -> torch.Tensor:
@@ -213,24 +194,3 @@ class _CrossAttention(nn.Module):
         _, value = self.to_kv(tokens.new_zeros(1, self.condition_width)).chunk(2, dim=-1)
         out: torch.Tensor = self.to_out(value)
         return out
-
-
-class _HeadNorm(nn.Module):
-    """Each head's vector at a length of its own, in float32."""
-
-    def __init__(self, heads: int, channels: int) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.ones(heads, channels))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        return (functional.normalize(wide, dim=-1) * self.gamma.to(wide) * x.shape[-1] ** 0.5).to(x.dtype)
-
-
-class _Mlp(nn.Module):
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width))
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.mlp(some) for some in tokens.split(ROWS)])

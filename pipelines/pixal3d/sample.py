@@ -15,9 +15,9 @@ from ..progress import Progress, Stage, silent
 from ..volumes.sparse_voxels import SparseVoxels
 from .conditioning import SeenPictures, condition_voxels
 from .config import FlowConfig
-from .flow_transformer import ROWS
 from .models import Pixal3DModels, StageModel
 from .sampler import Sampling, sample_flow
+from .transformer_layers import ROWS
 
 
 @torch.no_grad()
