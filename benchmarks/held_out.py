@@ -17,7 +17,8 @@ from bundle3d.pipelines.views.camera import Camera
 from bundle3d.pipelines.views.masks import unmix_white
 from bundle3d.pipelines.views.rig import Rig
 
-STREAM = 4  # of random numbers; trainings take 0, 2 and 3, the choice of the subjects 1
+# Of random numbers. Trainings take 0, 2, 3 and, for objects of other subjects, 4; the choice of the subjects takes 1.
+STREAM = 4
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Bundle3D_Pixal3DTexture(io.ComfyNode):
                 "Expected a flow and a decoder for textures, but these models have none; choose them in Load Pixal3D, "
                 "or leave this node out."
             )
-        if any(one.resolution <= models.coarse_resolution for one in shape):
+        if not all(models.has_texture(one.resolution) for one in shape):
             raise Bundle3DError(
                 f"Expected a fine shape, but one has the coarse resolution {models.coarse_resolution}, for which there "
                 f"are no textures; choose {models.resolution} in Pixal3D Sample Shape."

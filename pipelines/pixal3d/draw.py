@@ -26,8 +26,8 @@ DECODING = 5  # of the progress, beside the evaluations of the flows
 @dataclass(frozen=True)
 class VoxelRequest:
     """What to draw. ``resolution`` is that of the shape, by default what the models were made for; their coarse one
-    makes do without the fine stage, and then there is no texture. ``most_tokens`` bounds its latents by lowering it.
-    Samplings take the place of the models' own.
+    makes do without the fine stage, and has no texture where the texture's flow knows finer shapes only.
+    ``most_tokens`` bounds its latents by lowering it. Samplings take the place of the models' own.
     """
 
     seed: int = 0
@@ -58,7 +58,7 @@ def draw_voxels(
     """
     resolution = request.resolution or models.resolution
     fine = resolution > models.coarse_resolution
-    textured = request.texture and fine and models.texture is not None
+    textured = request.texture and models.has_texture(resolution)
     check_request(models, request)
     generator = torch.Generator().manual_seed(request.seed)
     seen = [SeenPictures(models.pictures, one) for one in pictures]

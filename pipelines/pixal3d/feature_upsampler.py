@@ -106,8 +106,10 @@ class _ImageEncoder(nn.Module):
 
     def forward(self, picture: torch.Tensor, size: int) -> torch.Tensor:
         """Queries (1, 2 * width, size, size) of ``picture`` (1, 3, S, S)."""
-        pooled = [functional.adaptive_avg_pool2d(stack(picture), size) for stack in (self.encoder, self.sem_encoder)]
-        queries: torch.Tensor = self.rope(torch.cat(pooled, dim=1))
+        seen = torch.cat([stack(picture) for stack in (self.encoder, self.sem_encoder)], dim=1)
+        if seen.shape[-1] != size:
+            seen = functional.adaptive_avg_pool2d(seen, size)
+        queries: torch.Tensor = self.rope(seen)
         return queries
 
 

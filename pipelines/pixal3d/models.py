@@ -104,6 +104,12 @@ class Pixal3DModels:
         finest = self.fine_shape or self.shape
         return self.factor * int(finest.flow.module.config.resolution)
 
+    def has_texture(self, resolution: int) -> bool:
+        """Whether shapes of a resolution get a texture: they do unless they are coarser than what its flow knows."""
+        if self.texture is None or self.texture_decoder is None:
+            return False
+        return resolution >= self.factor * int(self.texture.flow.module.config.resolution)
+
     def _pairs(self) -> Iterator[tuple[str, int, int]]:
         """What is, and what it has to be."""
         seen = self.pictures.encoder.module.config.hidden_size

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,7 +22,6 @@ from . import picture_features, structure_autoencoder, voxel_autoencoder
 from .demo_family import keep_record, unwatched
 from .demo_pixal3d_models import (
     ENCODER,
-    FINE_SHAPE_FLOW,
     LATENTS,
     PICTURE_SIZE,
     SHAPE_DECODER,
@@ -48,15 +46,12 @@ from .voxel_flow import FlowExample, Times, early_times, train_flow, uniform_tim
 from .whole_file import whole_file
 
 FLOW_OPTIONS = LoopOptions(steps=2000, learning_rate=2e-3, warmup=100, average=0.998, save_every=25, log_every=25)
-BATCHES = {"structure": 8, "shape": 4, "fine_shape": 1, "texture": 4}
+BATCHES = {"structure": 8, "shape": 4, "texture": 4}
 STRUCTURES = 600  # objects that the structure decoder learns from: it sees them turned in all ways
-FINE_OBJECTS = 300
 FEATURES = 6  # that describe a voxel's shape, and its material
-STRUCTURE, SHAPE, FINE_SHAPE, TEXTURE = "structure", "shape", "fine_shape", "texture"
+STRUCTURE, SHAPE, TEXTURE = "structure", "shape", "texture"
 # In the order in which they are trained.
-PARTS = (
-    "structure_decoder", "picture", STRUCTURE, "shape_decoder", SHAPE, "texture_decoder", TEXTURE, FINE_SHAPE
-)  # fmt: skip
+PARTS = ("structure_decoder", "picture", STRUCTURE, "shape_decoder", SHAPE, "texture_decoder", TEXTURE)
 Watched = Callable[[str], Progress]
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -73,7 +68,6 @@ class Pixal3DDemoOptions:
     shape_steps: int = FLOW_OPTIONS.steps
     texture_decoder_steps: int = voxel_autoencoder.TEXTURE_OPTIONS.steps
     texture_steps: int = 500
-    fine_shape_steps: int = 300
     seed: int = 0
 
 
@@ -90,17 +84,15 @@ def train_demo_pixal3d(
     reader = run.picture_reader()
     structure = run.structure_flow(structure_decoder, reader)
     shape_decoder = run.voxel_autoencoder(SHAPE)
-    shape = run.shape_flow(SHAPE, shape_decoder, reader, SHAPE_FLOW)
+    shape = run.shape_flow(shape_decoder, reader)
     texture_decoder = run.voxel_autoencoder(TEXTURE)
     texture = run.texture_flow(shape_decoder, texture_decoder, reader)
-    fine_shape = run.shape_flow(FINE_SHAPE, shape_decoder, reader, FINE_SHAPE_FLOW, shape)
     unit = Normalisation((0.0,) * LATENTS, (1.0,) * LATENTS)
     family = Pixal3DFamily(
         encoder=reader.encoder,
         upsampler=reader.upsampler,
         structure=structure,
         shape=shape,
-        fine_shape=fine_shape,
         texture=texture,
         structure_decoder=structure_decoder.decoder,
         shape_decoder=shape_decoder.decoder,
@@ -130,11 +122,11 @@ class _Run:
     def picture_reader(self) -> PictureReader:
         model = self._new("picture", lambda: PictureReader(ENCODER, UPSAMPLER))
         pictures = self._pictures()
-        files = [self.folder / "points" / f"{index:05d}.npy" for index in range(len(pictures))]
-        sampled = self.watch("points of object")
+        files = [self.folder / "surfaces" / f"{index:05d}.npy" for index in range(len(pictures))]
+        rendered = self.watch("surfaces of object")
         for index, (file, pictured) in enumerate(zip(files, pictures)):
-            picture_features.write_points(file, pictured.placed, np.random.default_rng((self.options.seed, 5, index)))
-            sampled(index + 1, len(files))
+            picture_features.write_surfaces(file, pictured.placed, PICTURE_SIZE)
+            rendered(index + 1, len(files))
         loop, folder, progress = self._stage("picture", picture_features.OPTIONS)
         picture_features.train_pictures(model, pictures, files, folder, loop, self.options.seed, progress)
         return model
@@ -161,46 +153,26 @@ class _Run:
         train(model, self.options.objects, folder, loop, self.options.seed, progress)
         return model
 
-    def shape_flow(
-        self,
-        stage: str,
-        autoencoder: VoxelAutoencoder,
-        reader: PictureReader,
-        config: FlowConfig,
-        start: FlowTransformer | None = None,
-    ) -> FlowTransformer:
-        """That of a lattice; it begins with the weights of ``start``, where there is one."""
-        encoded = self._encoded(stage, autoencoder, voxel_autoencoder.shape_features, config)
-        seen = self._seen(stage, reader, [coords for coords, _ in encoded], config)
+    def shape_flow(self, autoencoder: VoxelAutoencoder, reader: PictureReader) -> FlowTransformer:
+        encoded = self._encoded(SHAPE, autoencoder, voxel_autoencoder.shape_features)
+        seen = self._seen(SHAPE, reader, [coords for coords, _ in encoded], SHAPE_FLOW)
         examples = [FlowExample(file, latents) for file, (_, latents) in zip(seen, encoded)]
-        return self._flow(stage, config, examples, uniform_times, start)
+        return self._flow(SHAPE, SHAPE_FLOW, examples, uniform_times)
 
     def texture_flow(
         self, shape: VoxelAutoencoder, texture: VoxelAutoencoder, reader: PictureReader
     ) -> FlowTransformer:
-        """One for both lattices."""
-        examples: list[FlowExample] = []
-        for stage, material, config in ((SHAPE, TEXTURE, SHAPE_FLOW), (FINE_SHAPE, "fine_texture", FINE_SHAPE_FLOW)):
-            shapes = self._encoded(stage, shape, voxel_autoencoder.shape_features, config)
-            textures = self._encoded(material, texture, voxel_autoencoder.material_features, config)
-            seen = self._seen(stage, reader, [coords for coords, _ in shapes], config)
-            examples += [
-                FlowExample(file, latents, beside)
-                for file, (_, latents), (_, beside) in zip(seen, textures, shapes, strict=True)
-            ]
+        shapes = self._encoded(SHAPE, shape, voxel_autoencoder.shape_features)
+        textures = self._encoded(TEXTURE, texture, voxel_autoencoder.material_features)
+        seen = self._seen(SHAPE, reader, [coords for coords, _ in shapes], SHAPE_FLOW)
+        examples = [
+            FlowExample(file, latents, beside)
+            for file, (_, latents), (_, beside) in zip(seen, textures, shapes, strict=True)
+        ]
         return self._flow(TEXTURE, TEXTURE_FLOW, examples, uniform_times)
 
-    def _flow(
-        self,
-        stage: str,
-        config: FlowConfig,
-        examples: Sequence[FlowExample],
-        times: Times,
-        start: FlowTransformer | None = None,
-    ) -> FlowTransformer:
+    def _flow(self, stage: str, config: FlowConfig, examples: Sequence[FlowExample], times: Times) -> FlowTransformer:
         flow = self._new(stage, lambda: FlowTransformer(config))
-        if start is not None:
-            flow.load_state_dict(start.state_dict())
         loop, folder, progress = self._stage(stage, FLOW_OPTIONS)
         train_flow(flow, examples, BATCHES[stage], times, folder, loop, self.options.seed, progress)
         return flow
@@ -237,15 +209,15 @@ class _Run:
         return placed_object(index, self.options.seed)
 
     def _encoded(
-        self, stage: str, model: VoxelAutoencoder, features: Callable[[MaterialGrid], torch.Tensor], config: FlowConfig
+        self, stage: str, model: VoxelAutoencoder, features: Callable[[MaterialGrid], torch.Tensor]
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Voxels and latents of each object on the lattice of a flow."""
+        """Voxels and latents of each object on the lattice of shapes."""
         file = self.folder / f"{stage}_latents.safetensors"
         if not file.is_file():
-            objects = self._count(stage)
-            resolution = config.resolution * model.decoder.config.factor
-            progress = self.watch(f"{stage.replace('_', ' ')} encoded of object")
-            found = voxel_autoencoder.encode_objects(model, features, objects, resolution, self.options.seed, progress)
+            progress = self.watch(f"{stage} encoded of object")
+            found = voxel_autoencoder.encode_objects(
+                model, features, self.options.objects, voxel_autoencoder.RESOLUTION, self.options.seed, progress
+            )
             with whole_file(file) as unfinished:
                 save_file(vars(found), unfinished)
         return EncodedObjects(**load_file(file)).objects()
@@ -255,13 +227,10 @@ class _Run:
     ) -> list[Path]:
         """The file of each object with what its pictures show its voxels."""
         models = PictureModels(Resident(reader.encoder), Resident(reader.upsampler))
-        progress = self.watch(f"{stage.replace('_', ' ')} seen of object")
+        progress = self.watch(f"{stage} seen of object")
         files = []
         for index, (pictured, voxels) in enumerate(zip(self._pictures(), coords)):
             files.append(self.folder / f"{stage}_seen" / f"{index:05d}.safetensors")
             write_seen(files[-1], models, pictured.pictures(), SIGHTS[stage], voxels, config.resolution)
             progress(index + 1, len(coords))
         return files
-
-    def _count(self, stage: str) -> int:
-        return min(FINE_OBJECTS, self.options.objects) if stage.startswith("fine") else self.options.objects

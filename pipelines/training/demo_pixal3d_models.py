@@ -30,33 +30,32 @@ SEEN = 96  # channels of a picture's features
 ENCODER = ImageEncoderConfig(patch_size=8, width=SEEN, hidden=2 * SEEN, layers=4, heads=1)
 UPSAMPLER = UpsamplerConfig(width=16, blocks=1, periods=4)
 SIGHTS = {
-    stage: Sight(PICTURE_SIZE, None if stage == "structure" else PICTURE_SIZE) for stage in FLOWS
+    "structure": Sight(PICTURE_SIZE, None),
+    "shape": Sight(PICTURE_SIZE, PICTURE_SIZE),
+    "texture": Sight(PICTURE_SIZE, PICTURE_SIZE),
 }  # as the published ones but for the size: it is one for all
 STRUCTURE_FLOW = FlowConfig(
-    resolution=8, in_channels=LATENTS, out_channels=LATENTS, width=120, hidden=240, blocks=4, heads=4,
+    resolution=8, in_channels=LATENTS, out_channels=LATENTS, width=96, hidden=256, blocks=4, heads=3,
     condition_width=SEEN, projected_width=SEEN,
 )  # fmt: skip
 SHAPE_FLOW = FlowConfig(
     resolution=16, in_channels=LATENTS, out_channels=LATENTS, width=96, hidden=192, blocks=4, heads=3,
     condition_width=SEEN, projected_width=2 * SEEN,
 )  # fmt: skip
-FINE_SHAPE_FLOW = replace(SHAPE_FLOW, resolution=32)
-TEXTURE_FLOW = replace(FINE_SHAPE_FLOW, in_channels=2 * LATENTS, blocks=2, hidden=128)
+TEXTURE_FLOW = replace(SHAPE_FLOW, in_channels=2 * LATENTS, width=64, hidden=128, blocks=2, heads=2)
 STRUCTURE_DECODER = StructureDecoderConfig(latent_channels=LATENTS, channels=(32, 16, 8), blocks=1, middle_blocks=1)
-SHAPE_DECODER = VoxelDecoderConfig(latent_channels=LATENTS, channels=(32, 16, 16, 16), blocks=(2, 2, 2, 0))
+SHAPE_DECODER = VoxelDecoderConfig(latent_channels=LATENTS, channels=(64, 32, 32, 16), blocks=(2, 2, 2, 0))
 TEXTURE_DECODER = VoxelDecoderConfig(
     latent_channels=LATENTS, out_channels=6, channels=(16, 16, 8, 8), blocks=(1, 0, 0, 0), subdivides=False
 )
 SAMPLINGS = {
     "structure": replace(STRUCTURE, guidance=3.0),
     "shape": replace(SHAPE, guidance=1.5),
-    "fine_shape": replace(SHAPE, guidance=1.5),
     "texture": TEXTURE,
 }
 STEMS = {
     FLOWS["structure"]: "ckpts/ss_flow",
     FLOWS["shape"]: "ckpts/slat_flow_img2shape_128",
-    FLOWS["fine_shape"]: "ckpts/slat_flow_img2shape_256",
     FLOWS["texture"]: "ckpts/slat_flow_imgshape2tex",
     DECODERS["structure"]: "ckpts/ss_dec",
     DECODERS["shape"]: "ckpts/shape_dec",
@@ -64,7 +63,7 @@ STEMS = {
 }
 CLASSES = {
     FLOWS["structure"]: "SparseStructureFlowModel",
-    **dict.fromkeys((FLOWS["shape"], FLOWS["fine_shape"], FLOWS["texture"]), "SLatFlowModel"),
+    **dict.fromkeys((FLOWS["shape"], FLOWS["texture"]), "SLatFlowModel"),
     DECODERS["structure"]: "SparseStructureDecoder",
     DECODERS["shape"]: "FlexiDualGridVaeDecoder",
     DECODERS["texture"]: "SparseUnetVaeDecoder",
@@ -81,7 +80,6 @@ class Pixal3DFamily:
     upsampler: nn.Module
     structure: nn.Module
     shape: nn.Module
-    fine_shape: nn.Module
     texture: nn.Module
     structure_decoder: nn.Module
     shape_decoder: nn.Module
@@ -91,7 +89,7 @@ class Pixal3DFamily:
 
     def networks(self) -> dict[str, nn.Module]:
         """Flows and decoders by their names in pipeline.json."""
-        flows: dict[str, nn.Module] = {FLOWS[stage]: getattr(self, stage) for stage in FLOWS}
+        flows: dict[str, nn.Module] = {FLOWS[stage]: getattr(self, stage) for stage in SAMPLINGS}
         return flows | {DECODERS[part]: getattr(self, f"{part}_decoder") for part in DECODERS}
 
 
@@ -107,8 +105,8 @@ def save_family(folder: Path, family: Pixal3DFamily) -> None:
     _write_tensors(folder / PICTURE_FILE, family.encoder.state_dict() | upsampler)
     settings = {
         "models": STEMS,
-        "default_pipeline_type": f"{SHAPE_DECODER.factor * FINE_SHAPE_FLOW.resolution}_cascade",
-        **{name: _sampler(SAMPLINGS[stage]) for stage, name in SAMPLERS.items()},
+        "default_pipeline_type": f"{SHAPE_DECODER.factor * SHAPE_FLOW.resolution}",
+        **{SAMPLERS[stage]: _sampler(sampling) for stage, sampling in SAMPLINGS.items()},
         "shape_slat_normalization": vars(family.shape_normalisation),
         "tex_slat_normalization": vars(family.texture_normalisation),
         "image_conditions": {stage: vars(sight) for stage, sight in SIGHTS.items()},

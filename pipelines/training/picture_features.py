@@ -1,7 +1,8 @@
-"""Training what sees pictures: features from which one tells, along a pixel's ray, where an object is and its colour.
+"""Training what sees pictures: features from which one tells, pixel by pixel, what a picture shows.
 
-Pixal3D's published features come from pictures of the world; a small family has none. They are learned as those of
-pixel-aligned implicit functions (Saito et al. 2019), whose last layers are then dropped.
+That is whether there is an object, its colour, which way it faces, and where along the pixel's ray it begins and ends.
+Pixal3D's published features come from pictures of the world; a small family has none. The layers that tell are dropped
+afterwards.
 """
 
 from __future__ import annotations
@@ -13,31 +14,33 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
+from ..meshes.mesh import Mesh
 from ..pixal3d.feature_upsampler import FeatureUpsampler, UpsamplerConfig
 from ..pixal3d.image_encoder import IMAGE_MEAN, IMAGE_STD, ImageEncoderConfig, image_encoder
 from ..progress import Progress, silent
+from ..rendering.interpolate import interpolate
+from ..rendering.rasterise import rasterise
 from ..views.camera import Camera
-from ..volumes.back_projection import sample_features
-from ..volumes.projection import front_camera, sampling_coordinates
-from .field_samples import sample_field, write_samples
 from .loop import LoopOptions, train_to_average
 from .placed_objects import PlacedObject, PlacedPictures
 from .plain_attention import PlainAttention
+from .whole_file import whole_file
 
-POINTS_KEPT, POINTS_USED = 2048, 384
 BATCH = 8
-OPTIONS = LoopOptions(steps=2500, learning_rate=1e-3, warmup=100, average=0.99, save_every=25, log_every=25)
-REACH = 0.1  # further away from the surface distances are not told apart; the grid is 1 wide
-COLORED = 0.03  # so near to the surface colours are learned
-COLOR_WEIGHT = 0.3
-WIDTH = 128
-OCTAVES = 4  # of the waves in which the reader is told where a point is
+UPSAMPLED = 2  # pictures of a batch whose features are upsampled, which takes longer than to encode them
+PIXELS = 512  # of them that are read there
+OPTIONS = LoopOptions(steps=4000, learning_rate=1.5e-3, warmup=100, average=0.995, save_every=100, log_every=50)
+WIDTH = 256
+TOLD = ("covered", "red", "green", "blue", "right", "up", "toward", "begin", "end")
+COVERED, COLOR, NORMAL, EXTENT = 0, slice(1, 4), slice(4, 7), slice(7, 9)
+WEIGHTS = (0.3, 0.5, 0.3, 1.0)  # of what is covered, its colour, normal and extent
 BRIGHTNESS, NOISE = 0.04, 0.02  # how much pictures differ from the renders: drawn ones do
 
 
 class PictureReader(nn.Module):
-    """``encoder`` and ``upsampler``, and layers that read distance and colour of points from their features."""
+    """``encoder`` and ``upsampler``, and layers that read what pixels show from their features."""
 
     def __init__(self, encoder: ImageEncoderConfig, upsampler: UpsamplerConfig) -> None:
         super().__init__()
@@ -46,11 +49,12 @@ class PictureReader(nn.Module):
         self.encoder.embeddings.mask_token.requires_grad_(False)
         self.upsampler = FeatureUpsampler(upsampler)
         self.special = 1 + encoder.registers
+        self.patch = encoder.patch_size
         self.whole = nn.Linear(self.special * encoder.width, WIDTH)
-        self.near = nn.Linear(2 * encoder.width + 3 * (1 + 2 * OCTAVES), WIDTH)
-        self.layers = nn.Sequential(
-            nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, 4)
-        )
+        self.of_patch = nn.Linear(encoder.width, WIDTH)
+        self.of_pixel = nn.Linear(encoder.width, WIDTH)
+        self.patch_layers = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, len(TOLD) * self.patch**2))
+        self.pixel_layers = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, len(TOLD)))
 
     def train(self, mode: bool = True) -> PictureReader:
         """As ever, but the encoder stays as in use: while it trains, transformers moves the patches at random."""
@@ -58,58 +62,93 @@ class PictureReader(nn.Module):
         self.encoder.eval()
         return self
 
-    def forward(self, pictures: torch.Tensor, points: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """(B, P, 4): distance and linear colour at ``points`` (B, P, 3), in the axes of each picture's camera.
-
-        ``pictures`` (B, 3, S, S) in [0, 1]; ``places`` (B, P, 2) are where the points appear, from -1 to 1.
+    def forward(self, pictures: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``pictures`` (B, 3, S, S) in [0, 1] show: (B, 9, S, S) as their patches tell, and (b, P, 9) as upsampled
+        features tell at the ``pixels`` (b, P), counted row by row, of the first b of them.
         """
         mean, std = (pictures.new_tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
         seen = self.encoder((pictures - mean) / std).last_hidden_state
-        side = math.isqrt(seen.shape[1] - self.special)
         whole, patches = seen.tensor_split([self.special], dim=1)
-        maps = patches.transpose(1, 2).unflatten(-1, (side, side)).float()
-        near = []
-        for picture, coarse, where in zip(pictures, maps, places):
-            fine = self.upsampler(picture, coarse, picture.shape[-1])
-            near.append(torch.cat((sample_features(coarse, where), fine(where).to(coarse)), dim=-1))
-        told = torch.cat((torch.stack(near), _waves(points)), dim=-1)
-        hidden = self.near(told) + self.whole(whole.flatten(1))[:, None]
-        out: torch.Tensor = self.layers(hidden)
-        return out
+        whole = self.whole(whole.flatten(1))[:, None]
+        side = math.isqrt(patches.shape[1])
+        told = functional.pixel_shuffle(
+            self.patch_layers(self.of_patch(patches) + whole).transpose(1, 2).unflatten(-1, (side, side)), self.patch
+        )
+        fine = []
+        for picture, own, wanted in zip(pictures, patches.transpose(1, 2).unflatten(-1, (side, side)).float(), pixels):
+            fine.append(self.upsampler(picture, own, picture.shape[-1])(_centres(wanted, picture.shape[-1])))
+        return told, self.pixel_layers(self.of_pixel(torch.stack(fine)) + whole[: len(fine)])
 
 
-def write_points(path: Path, placed: Callable[[], PlacedObject], generator: np.random.Generator) -> None:
-    """Writes (P, 7) float16 unless it is there: points in the object's own frame, their distances, their colours."""
-    write_samples(path, lambda: sample_field(placed().mesh, POINTS_KEPT, generator))
+def write_surfaces(path: Path, placed: Callable[[], PlacedObject], size: int) -> None:
+    """Writes (V, 6, S, S) int8 unless it is there: whether a pixel shows the object, the normal of what it shows in the
+    axes of the camera, and where along its ray the object begins and ends.
+
+    The last two are depths toward the viewer from the middle of the grid, twice as large; all but the first are counted
+    in 127ths.
+    """
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    object_ = placed()
+    views = torch.stack([surface(object_.mesh, camera, size) for camera in object_.rig])
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, views.numpy())
+
+
+def surface(mesh: Mesh, camera: Camera, size: int) -> torch.Tensor:
+    """(6, S, S) int8: one view of `write_surfaces`."""
+    clip = torch.nn.functional.pad(mesh.vertices.double(), (0, 1), value=1.0) @ camera.world_to_clip().T
+    local = (mesh.vertices.double() @ camera.rotation().T).float()[None]
+    front = clip.float()[None]
+    back = front * front.new_tensor((1.0, 1.0, -1.0, 1.0))
+    begins, ends = (rasterise(each, mesh.faces, size, size) for each in (front, back))
+    begin, end = (
+        interpolate(local, each, mesh.faces, seen)[0][..., 2] for each, seen in ((front, begins), (back, ends))
+    )
+    corners = local[0][mesh.faces.long()]
+    normals = functional.normalize(torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+    face = begins.face[0].long()
+    normal = normals[face.clamp(min=0)]
+    covered = (face >= 0).float()
+    rows = torch.cat((normal, begin[..., None], end[..., None]), dim=-1) * covered[..., None]
+    counted = (127.0 * rows).round().clamp(-127, 127)
+    return torch.cat((covered[..., None], counted), dim=-1).permute(2, 0, 1).to(torch.int8)
 
 
 def train_pictures(
     model: PictureReader,
     pictures: Sequence[PlacedPictures],
-    points: Sequence[Path],
+    surfaces: Sequence[Path],
     folder: Path,
     options: LoopOptions = OPTIONS,
     seed: int = 0,
     progress: Progress = silent,
 ) -> None:
-    """Trains ``model`` in place to tell distance and colour of ``points`` (files) of the objects in ``pictures``."""
+    """Trains ``model`` in place to tell what is in the files ``surfaces`` of the objects in ``pictures``."""
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
         picked = torch.randint(len(pictures), (BATCH,), generator=generator).tolist()
-        images, rows, places = zip(*(_example(pictures[index], points[index], generator) for index in picked))
+        examples = [_example(pictures[index], surfaces[index], generator) for index in picked]
+        images, true = (torch.stack(each) for each in zip(*examples))
+        pixels = torch.randint(images[0, 0].numel(), (UPSAMPLED, PIXELS), generator=generator)
         with torch.autocast("cpu", torch.bfloat16), PlainAttention():
-            told = model(as_if_drawn(torch.stack(images), generator), torch.stack(rows)[..., :3], torch.stack(places))
-        return reading_loss(told.float(), torch.stack(rows))
+            told, fine = model(as_if_drawn(images, generator), pixels)
+        wanted = true[:UPSAMPLED].flatten(2).gather(2, pixels[:, None].expand(-1, len(TOLD), -1))
+        return reading_loss(told.float(), true) + reading_loss(fine.float().transpose(1, 2), wanted)
 
     train_to_average(model, loss, folder, options, seed, progress, is_hidden=is_hidden)
 
 
-def reading_loss(told: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """How far ``told`` (B, P, 4) are from the distances and colours in ``rows`` (B, P, 7)."""
-    distance, color = rows[..., 3], rows[..., 4:]
-    wrong = (told[..., 0] - distance.clamp(-REACH, REACH) / REACH).abs().mean()
-    near = (distance.abs() < COLORED).float()[..., None]
-    return wrong + COLOR_WEIGHT * ((told[..., 1:] - color).abs() * near).sum() / near.sum().clamp(min=1.0) / 3.0
+def reading_loss(told: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
+    """How far ``told`` (B, 9, ...) is from ``true``; where there is no object nothing else counts."""
+    covered = true[:, COVERED]
+    wrong = functional.binary_cross_entropy_with_logits(told[:, COVERED], covered)
+    total = WEIGHTS[0] * wrong
+    for part, weight in zip((COLOR, NORMAL, EXTENT), WEIGHTS[1:]):
+        off = (told[:, part] - true[:, part]).abs().mean(1)
+        total = total + weight * (off * covered).sum() / covered.sum().clamp(min=1.0)
+    return total
 
 
 def is_hidden(name: str) -> bool:
@@ -126,26 +165,16 @@ def as_if_drawn(pictures: torch.Tensor, generator: torch.Generator) -> torch.Ten
     return torch.where(pictures.amax(1, keepdim=True) > 0.0, drawn, pictures).clamp(0.0, 1.0)
 
 
-def seen_points(camera: Camera, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """``rows`` (P, 7) with points and distances in the frame of a grid before ``camera``, and their places (P, 2)."""
-    assert camera.fov is not None
-    local = 0.5 * rows[:, :3] @ camera.rotation().float().T
-    places = front_camera(math.radians(camera.fov), camera.distance / 2.0).project(local)
-    return torch.cat((local, 0.5 * rows[:, 3:4], rows[:, 4:]), dim=1), places
-
-
-def _example(
-    pictured: PlacedPictures, path: Path, generator: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    views = pictured.views().permute(0, 3, 1, 2)
+def _example(pictured: PlacedPictures, path: Path, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """One of the views (3, S, S) and what it shows (9, S, S)."""
+    views = pictured.views()
     view = int(torch.randint(len(views), (1,), generator=generator))
-    kept = torch.from_numpy(np.load(path))
-    rows = kept[torch.randint(len(kept), (POINTS_USED,), generator=generator)].float()
-    rows, places = seen_points(pictured.rig()[view], rows)
-    return views[view], rows, sampling_coordinates(places, views.shape[-1])
+    image = views[view].permute(2, 0, 1)
+    counted = torch.from_numpy(np.load(path, mmap_mode="r")[view].copy()).float()
+    return image, torch.cat((counted[:1], image, counted[1:] / 127.0))
 
 
-def _waves(points: torch.Tensor) -> torch.Tensor:
-    """(..., 27): points (..., 3) with sines and cosines of them."""
-    turns = torch.cat([points * (math.pi * 2**octave) for octave in range(1, 1 + OCTAVES)], dim=-1)
-    return torch.cat((points, turns.sin(), turns.cos()), dim=-1)
+def _centres(pixels: torch.Tensor, size: int) -> torch.Tensor:
+    """(P, 2): where pixels (P,), counted row by row, are across a picture, x and y from -1 to 1."""
+    places = torch.stack((pixels % size, pixels // size), dim=-1)
+    return (2.0 * places + 1.0) / size - 1.0

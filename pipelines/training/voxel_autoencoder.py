@@ -29,12 +29,13 @@ from .placed_voxels import MaterialGrid, VoxelTree, batched, material_grid, voxe
 
 RESOLUTION = 128
 BATCH = 2
-SHAPE_OPTIONS = LoopOptions(steps=1000, learning_rate=5e-3, warmup=50, average=0.99, save_every=20, log_every=20)
+SHAPE_OPTIONS = LoopOptions(steps=1500, learning_rate=5e-3, warmup=50, average=0.99, save_every=20, log_every=20)
 TEXTURE_OPTIONS = LoopOptions(steps=300, learning_rate=3e-3, warmup=30, average=0.98, save_every=20, log_every=20)
 NOISE = 0.1  # deviation of what is added to latents of a deviation of one, so that nearby ones mean nearly the same
 SIZES = (0.5, 2.0)  # of objects over what they fill: of what is larger than the cube, a part is seen
 WIDTHS = (64, 32, 16)  # of an encoder, coarsest first
 EDGE_WEIGHT, OFFSET_WEIGHT, SPLIT_WEIGHT = 1.0, 4.0, 0.1
+MISSING_WEIGHT = 2.0  # a child that is missing tears a hole, one too many shows nothing
 SMALLEST = 64  # voxels of a part that is worth learning from
 
 
@@ -155,8 +156,10 @@ def decoded_as_told(
 
 def subdivision_loss(logits: Sequence[torch.Tensor], tree: VoxelTree) -> torch.Tensor:
     """How wrong a decoder is about which children there are, the sum of all levels: every one of them must be right."""
+    missing = torch.tensor(MISSING_WEIGHT)
     losses = [
-        functional.binary_cross_entropy_with_logits(said, true.float()) for said, true in zip(logits, tree.children)
+        functional.binary_cross_entropy_with_logits(said, true.float(), pos_weight=missing)
+        for said, true in zip(logits, tree.children)
     ]
     return torch.stack(losses).sum()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from bundle3d.pipelines.diffusion.holder import Resident
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.draw import VoxelRequest, draw_voxels
-from bundle3d.tests.pixal3d.make_small import disc, small_models
+from bundle3d.tests.pixal3d.make_small import TEXTURE, disc, small_flow, small_models
 from bundle3d.tests.pixal3d.run_stages import FAST, make
 
 FAST_REQUEST = VoxelRequest(structure_sampling=FAST, shape_sampling=FAST, texture_sampling=FAST)
@@ -31,6 +34,18 @@ def test_the_coarse_resolution_makes_do_without_fine_stages() -> None:
     drawn = draw_voxels(small_models(fine_shape=None, texture=None), [disc()], request())
     assert drawn.resolution == drawn.shape.grids[0].resolution == 32 and drawn.material is None
     assert draw_voxels(small_models(), [disc()], request(texture=False)).material is None
+
+
+def test_a_coarse_shape_has_a_texture_where_the_flow_of_textures_knows_it() -> None:
+    known = small_models().texture
+    assert known is not None
+    flow = Resident(small_flow(replace(TEXTURE, resolution=8), 3))
+    models = small_models(fine_shape=None, texture=replace(known, flow=flow))
+    drawn = draw_voxels(models, [disc()], request())
+    assert drawn.resolution == 32 and drawn.material is not None
+    assert len(drawn.material.features) == len(drawn.shape.grids[0].coords)
+    assert small_models().has_texture(64) and not small_models().has_texture(32)
+    assert not small_models(texture_decoder=None).has_texture(64)
 
 
 def test_each_object_of_a_batch_is_drawn() -> None:

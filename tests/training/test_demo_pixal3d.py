@@ -17,7 +17,6 @@ from bundle3d.pipelines.pixal3d.sampler import Sampling
 from bundle3d.pipelines.runner.command import main
 from bundle3d.pipelines.training.demo_pixal3d import PARTS
 from bundle3d.pipelines.training.demo_pixal3d_models import (
-    FINE_SHAPE_FLOW,
     PICTURE_FILE,
     SAMPLINGS,
     SHAPE_DECODER,
@@ -60,14 +59,15 @@ def models(run: tuple[Path, Path]) -> Pixal3DModels:
 
 
 def test_the_files_load_with_their_dimensions_and_settings(models: Pixal3DModels) -> None:
-    flows = {"structure": STRUCTURE_FLOW, "shape": SHAPE_FLOW, "fine_shape": FINE_SHAPE_FLOW, "texture": TEXTURE_FLOW}
+    flows = {"structure": STRUCTURE_FLOW, "shape": SHAPE_FLOW, "texture": TEXTURE_FLOW}
     for stage, config in flows.items():
         part = getattr(models, stage)
         assert (part.flow.module.config, part.sampling, part.sight) == (config, SAMPLINGS[stage], SIGHTS[stage])
     assert models.structure_decoder.module.config == STRUCTURE_DECODER
     assert models.shape_decoder.module.config == SHAPE_DECODER
     assert models.texture_decoder is not None and models.texture_decoder.module.config == TEXTURE_DECODER
-    assert (models.coarse_resolution, models.resolution) == (128, 256)
+    assert models.fine_shape is None and models.coarse_resolution == models.resolution == 128
+    assert models.has_texture(128)
 
 
 def test_one_set_of_flows_serves_one_view_and_several(run: tuple[Path, Path]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from bundle3d.pipelines.diffusion.holder import Resident
@@ -18,7 +17,7 @@ from bundle3d.pipelines.progress import Progress, silent
 from bundle3d.pipelines.training import picture_features, structure_autoencoder, voxel_autoencoder, voxel_flow
 from bundle3d.pipelines.training.loop import LOG, LoopOptions
 from bundle3d.pipelines.training.loss_curve import read_losses
-from bundle3d.pipelines.training.picture_features import PictureReader, train_pictures, write_points
+from bundle3d.pipelines.training.picture_features import PictureReader, train_pictures, write_surfaces
 from bundle3d.pipelines.training.placed_objects import PlacedPictures, write_placed_pictures
 from bundle3d.pipelines.training.structure_autoencoder import StructureAutoencoder, train_structure_autoencoder
 from bundle3d.pipelines.training.voxel_autoencoder import VoxelAutoencoder, encode_objects
@@ -38,11 +37,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[PlacedPictures]:
 
 
 @pytest.fixture(scope="module")
-def points(pictures: list[PlacedPictures], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("points")
+def surfaces(pictures: list[PlacedPictures], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("surfaces")
     files = [folder / f"{pictured.index}.npy" for pictured in pictures]
     for file, pictured in zip(files, pictures):
-        write_points(file, pictured.placed, np.random.default_rng(pictured.index))
+        write_surfaces(file, pictured.placed, SIZE)
     return files
 
 
@@ -63,7 +62,7 @@ def examples(pictures: list[PlacedPictures], tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(autouse=True)
 def small_objects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(voxel_autoencoder, "RESOLUTION", VOXELS)
-    monkeypatch.setattr(picture_features, "POINTS_USED", 64)
+    monkeypatch.setattr(picture_features, "PIXELS", 64)
     for module in (picture_features, structure_autoencoder):
         monkeypatch.setattr(module, "BATCH", 2)
     monkeypatch.setattr(structure_autoencoder, "RESOLUTION", 16)
@@ -102,10 +101,10 @@ def balls() -> list[torch.Tensor]:
 
 def stages(request: pytest.FixtureRequest) -> dict[str, tuple[Callable[[], torch.nn.Module], Train]]:
     """How each part is made and trained."""
-    pictures, points, examples = (request.getfixturevalue(name) for name in ("pictures", "points", "examples"))
+    pictures, surfaces, examples = (request.getfixturevalue(name) for name in ("pictures", "surfaces", "examples"))
     return {
         "structures": (new_structures, lambda m, f, o, p: train_structure_autoencoder(m, balls(), f, o, 0, p)),  # type: ignore[arg-type]
-        "pictures": (new_reader, lambda m, f, o, p: train_pictures(m, pictures, points, f, o, 0, p)),  # type: ignore[arg-type]
+        "pictures": (new_reader, lambda m, f, o, p: train_pictures(m, pictures, surfaces, f, o, 0, p)),  # type: ignore[arg-type]
         "shapes": (
             lambda: new_voxels(7),
             lambda m, f, o, p: voxel_autoencoder.train_shape_autoencoder(m, 2, f, o, 0, p),  # type: ignore[arg-type]
