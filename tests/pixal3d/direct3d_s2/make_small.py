@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from bundle3d.pipelines.pixal3d.direct3d_s2.config import DenseFlowConfig, SparseFlowConfig
+from bundle3d.pipelines.pixal3d.direct3d_s2.config import DenseFlowConfig, SdfDecoderConfig, SparseFlowConfig
 from bundle3d.pipelines.pixal3d.direct3d_s2.dense_flow import DenseFlow
+from bundle3d.pipelines.pixal3d.direct3d_s2.sdf_decoder import SdfDecoder
 from bundle3d.pipelines.pixal3d.direct3d_s2.sparse_flow import SparseFlow
 from bundle3d.pipelines.pixal3d.flow_transformer import Condition
 from bundle3d.tests.pixal3d.make_small import randomised
@@ -23,6 +24,7 @@ SPARSE = SparseFlowConfig(
 SPARSE_V1 = replace(
     SPARSE, compression=4, convolves=False, projects=False, shifted=False, position_scale=0.5, cross_norms=True
 )
+SDF_DECODER = SdfDecoderConfig(resolution=16, channels=6, width=32, hidden=48, blocks=2, heads=4, window=4)
 
 
 def small_dense_flow(config: DenseFlowConfig = DENSE) -> DenseFlow:
@@ -31,6 +33,10 @@ def small_dense_flow(config: DenseFlowConfig = DENSE) -> DenseFlow:
 
 def small_sparse_flow(config: SparseFlowConfig = SPARSE) -> SparseFlow:
     return randomised(SparseFlow(config), 11)
+
+
+def small_sdf_decoder() -> SdfDecoder:
+    return randomised(SdfDecoder(SDF_DECODER), 15)
 
 
 def random_places(count: int, resolution: int, seed: int = 12) -> torch.Tensor:
