@@ -44,6 +44,8 @@ NODE_FILES = (
     "pixal3d_shape",
     "pixal3d_texture",
     "pixal3d_decode",
+    "pixal3d_latent",
+    "pixal3d_voxel",
     "finish_asset",
     "reference_bundle",
     "bundle_preset",

@@ -110,3 +110,8 @@ def later_noise(state: torch.Tensor, seed: int, index: int) -> torch.Generator:
     if not seed:
         return generator.set_state(state)
     return generator.manual_seed(seed_of(seed, index))
+
+
+def fresh_noise(seed: int, count: int) -> list[torch.Tensor]:
+    """The states of generators that start with ``seed`` and those after it, one for each of a batch's members."""
+    return [torch.Generator().manual_seed(seed_of(seed, index)).get_state() for index in range(count)]
