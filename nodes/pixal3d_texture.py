@@ -31,13 +31,15 @@ class Bundle3D_Pixal3DTexture(io.ComfyNode):
             node_id="Bundle3D_Pixal3DTexture",
             display_name="Pixal3D Sample Texture",
             category="Bundle3D/pixal3d",
-            description="Draws colour, metallic and roughness at the voxels of a fine shape.",
+            description="Draws colour, metallic and roughness at the voxels of a shape.",
             search_aliases=["texture latent", "trellis2 texture", "pbr", "ksampler", "image to 3d"],
             inputs=[
                 Pixal3DModelSet.Input("models", tooltip="The models, from Load Pixal3D."),
                 pictures_input(),
                 Pixal3DShape.Input(
-                    "shape", tooltip="The shape, from Pixal3D Sample Shape, not its coarse stage alone."
+                    "shape",
+                    tooltip="The shape, from Pixal3D Sample Shape; of the published models not their coarse stage "
+                    "alone.",
                 ),
                 later_seed_input(),
                 *sampling_inputs(),
@@ -58,15 +60,18 @@ class Bundle3D_Pixal3DTexture(io.ComfyNode):
         guidance: float,
         rescale: float,
     ) -> io.NodeOutput:
-        if models.texture is None:
+        if models.texture is None or models.texture_decoder is None:
             raise Bundle3DError(
                 "Expected a flow and a decoder for textures, but these models have none; choose them in Load Pixal3D, "
                 "or leave this node out."
             )
-        if not all(models.has_texture(one.resolution) for one in shape):
+        if coarse := [one.resolution for one in shape if not models.has_texture(one.resolution)]:
+            advice = "load a flow for fine shapes in Load Pixal3D"
+            if models.has_texture(models.resolution):
+                advice = f"choose {models.resolution} in Pixal3D Sample Shape"
             raise Bundle3DError(
-                f"Expected a fine shape, but one has the coarse resolution {models.coarse_resolution}, for which there "
-                f"are no textures; choose {models.resolution} in Pixal3D Sample Shape."
+                "Expected shapes as fine as those that the texture flow knows, but one has a resolution of "
+                f"{coarse[0]}; {advice}."
             )
         sampling = chosen_sampling(models.texture.sampling, steps, guidance, rescale)
 

@@ -194,9 +194,10 @@ def test_what_does_not_fit_together_is_refused(
     structure = run("Bundle3D_Pixal3DStructure", **shown)[0]
     coarse = run("Bundle3D_Pixal3DShape", structure=structure, resolution=32, **shown)[0]
     two = ObjectBatch(pictures.items * 2)
-    plain = replace(models, texture=None)
+    plain, unrefined = replace(models, texture=None), replace(models, fine_shape=None)
     for node, given, words in (
-        ("Pixal3DTexture", {**shown, "shape": coarse}, "coarse resolution 32"),
+        ("Pixal3DTexture", {**shown, "shape": coarse}, "resolution of 32; choose 64"),
+        ("Pixal3DTexture", {**shown, "models": unrefined, "shape": coarse}, "load a flow for fine shapes"),
         ("Pixal3DTexture", {**shown, "models": plain, "shape": coarse}, "choose them in Load Pixal3D"),
         ("Pixal3DShape", {**shown, "structure": structure, "resolution": 50}, "multiple of 4, but got 50"),
         ("Pixal3DShape", {**shown, "structure": structure, "pictures": two}, "but got 2 for 1 objects"),
