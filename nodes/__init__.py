@@ -39,6 +39,7 @@ NODE_FILES = (
     "pixal3d_image_to_3d",
     "pixal3d_prepare",
     "pixal3d_camera",
+    "load_view_folder",
     "pixal3d_back_project",
     "pixal3d_structure",
     "pixal3d_shape",

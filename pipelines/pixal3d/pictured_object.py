@@ -5,6 +5,7 @@ Source: specs/pixal3d.md sections 2.2 and 2.6 (the first camera is the front), 4
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -20,6 +21,7 @@ from .conditioning import Pictures
 from .finish.options import FinishOptions
 from .finish.placement import placement
 from .prepare import on_black
+from .view_folder import ViewFolder
 
 
 def _identity() -> torch.Tensor:
@@ -63,6 +65,29 @@ def pictured_views(views: ViewSet, place: torch.Tensor) -> PicturedObject:
     turn = _identity()
     turn[:3, :3] = views.rig[0].rotation().T
     return PicturedObject(Pictures(images, rig_cameras(views.rig)), views.mask.cpu(), turn, place)
+
+
+def pictured_folder(
+    folder: ViewFolder, colors: Sequence[torch.Tensor], alphas: Sequence[torch.Tensor | None]
+) -> PicturedObject:
+    """An object of the views of a folder, ``colors`` (S, S, 3) and ``alphas`` (S, S) in [0, 1], uncropped.
+
+    Without alpha, a view shows the object where it is not black. Raises Bundle3DError for views that are not square,
+    not of one size or empty.
+    """
+    masks = [(rgb.amax(-1) > 0).float() if alpha is None else alpha for rgb, alpha in zip(colors, alphas)]
+    for file, rgb, mask in zip(folder.files, colors, masks):
+        if rgb.shape[0] != rgb.shape[1] or rgb.shape != colors[0].shape:
+            raise Bundle3DError(
+                f"Expected square views of one size, but '{file.name}' has {rgb.shape[1]} x {rgb.shape[0]} pixels; "
+                "render all of them alike."
+            )
+        if not bool(mask.any()):
+            raise Bundle3DError(
+                f"Expected the object in every view, but '{file.name}' is empty; leave it out of the folder's cameras."
+            )
+    images = torch.stack([on_black(rgb, mask) for rgb, mask in zip(colors, masks)])
+    return PicturedObject(Pictures(images, folder.cameras, folder.mesh_scale), torch.stack(masks))
 
 
 def placed_asset(mesh: Mesh, item: PicturedObject, options: FinishOptions) -> Mesh:

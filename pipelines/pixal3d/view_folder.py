@@ -70,7 +70,7 @@ def read_view_folder(folder: Path) -> ViewFolder:
 
 def _image(folder: Path, frame: Mapping[str, Any]) -> Path:
     name = str(frame.get("file_path") or frame.get("name") or "")
-    if not name or "\\" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+    if not name or {"\\", ":"} & {*name} or Path(name).is_absolute() or ".." in Path(name).parts:
         raise Bundle3DError(
             f"Expected images inside of '{folder.name}', but '{NAME}' points to '{name}'; move them there."
         )

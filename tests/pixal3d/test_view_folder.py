@@ -65,6 +65,7 @@ def test_frames_may_have_angles_of_their_own(tmp_path: Path) -> None:
         ({"frames": []}, "1 to 64 views"),
         ({"frames": [{"file_path": "view_0"}]}, "says otherwise"),
         ({"frames": [{"file_path": "../x", "transform_matrix": turned(0)}]}, "points to '../x'"),
+        ({"frames": [{"file_path": "c:x", "transform_matrix": turned(0)}]}, "points to 'c:x'"),
         ({"frames": [{"file_path": "absent", "transform_matrix": turned(0)}]}, "no such file"),
         ({"frames": [{"file_path": "view_0", "transform_matrix": [[1.0]]}]}, "4 x 4 numbers"),
         ({"camera_angle_x": None}, "says otherwise"),

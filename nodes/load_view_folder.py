@@ -1,0 +1,123 @@
+"""Load View Folder: views of one object with known cameras, from a folder in ComfyUI's input folder."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import io
+
+from ..pipelines.errors import Bundle3DError
+from ..pipelines.kernels import one_torch_thread
+from ..pipelines.photo.read_photo import LONGEST, Photo, read_photo
+from ..pipelines.pixal3d.pictured_object import pictured_folder
+from ..pipelines.pixal3d.view_folder import NAME, ViewFolder, read_view_folder
+from ..pipelines.progress import Progress
+from .batch import map_batch
+from .compute import as_output
+from .pixal3d_sockets import ObjectBatch, Pixal3DPictures
+
+
+def view_folders() -> list[str]:
+    """Names of the folders with cameras in the input folder and one level below, with forward slashes."""
+    root = Path(folder_paths.get_input_directory())
+    found = [*root.glob(f"*/{NAME}"), *root.glob(f"*/*/{NAME}")]
+    return sorted(path.parent.relative_to(root).as_posix() for path in found)
+
+
+class Bundle3D_LoadViewFolder(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Bundle3D_LoadViewFolder",
+            display_name="Load View Folder",
+            category="Bundle3D/pixal3d",
+            description="Reads views of an object with known cameras from a folder with transforms.json.",
+            search_aliases=["transforms.json", "nerf", "blender", "multi view to 3d", "load images", "camera poses"],
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=view_folders(),
+                    tooltip="A folder in ComfyUI's input folder, with images and their cameras in transforms.json, as "
+                    "Pixal3D's own examples for several views are.",
+                ),
+            ],
+            outputs=[
+                Pixal3DPictures.Output(
+                    "pictures", display_name="pictures", tooltip="The views with their cameras, for Pixal3D's nodes."
+                ),
+                io.Image.Output("image", display_name="image", tooltip="The views as an image batch, on black."),
+                io.Mask.Output("mask", display_name="mask", tooltip="Where the object is: 1 inside, 0 outside."),
+                io.String.Output(
+                    "report", display_name="report", tooltip="Field of view and distance of every camera."
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, folder: str | None) -> bool | str:
+        if folder is None:  # linked: known only when the node runs
+            return True
+        try:
+            _located(folder)
+        except Bundle3DError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str) -> str:
+        path = _located(folder)
+        digest = hashlib.sha256()
+        for file in (path / NAME, *read_view_folder(path).files):
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        return digest.hexdigest()
+
+    @classmethod
+    @one_torch_thread()
+    def execute(cls, folder: str) -> io.NodeOutput:
+        views = read_view_folder(_located(folder))
+        photos = _read(views.files, LONGEST)
+        sides = {max(photo.rgb.shape[:2]) for photo in photos}
+        if len(sides) > 1:
+            photos = _read(views.files, min(sides))
+        item = pictured_folder(views, [photo.rgb for photo in photos], [photo.alpha for photo in photos])
+        images, text = item.pictures.images, _report(views, max(photos[0].rgb.shape[:2]))
+        return io.NodeOutput(ObjectBatch((item,)), as_output(images), as_output(item.masks), text, ui={"text": [text]})
+
+
+def _located(folder: str) -> Path:
+    """Where a folder of that name lies; raises Bundle3DError unless it is in the input folder and has cameras."""
+    root = Path(os.path.abspath(folder_paths.get_input_directory()))
+    path = Path(os.path.abspath(root / folder))
+    if not folder or not path.is_relative_to(root) or not (path / NAME).is_file():
+        raise Bundle3DError(
+            f"Expected a folder with {NAME} in ComfyUI's input folder, but {folder!r} is none; put it there and choose "
+            "it."
+        )
+    return path
+
+
+def _read(files: Sequence[Path], longest: int) -> list[Photo]:
+    """The images, at most ``longest`` pixels a side."""
+
+    def read(file: Path, setting: None, progress: Progress) -> Photo:
+        photo = read_photo(file, longest)
+        progress(1, 1)
+        return photo
+
+    return map_batch(files, read, [None], "save the views smaller")
+
+
+def _report(views: ViewFolder, side: int) -> str:
+    lines = [f"{len(views.files)} view(s) of {side} x {side} pixels, scale of the object {views.mesh_scale:g}"]
+    for file, camera in zip(views.files, views.cameras):
+        distance = float(camera.camera_to_world[:3, 3].norm())
+        lines.append(f"{file.name}: field of view {math.degrees(camera.fov):.2f} degrees, {distance:.3f} away")
+    return "\n".join(lines)
+
+
+NODES = [Bundle3D_LoadViewFolder]

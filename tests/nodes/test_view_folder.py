@@ -1,0 +1,133 @@
+"""Load View Folder: what it reads, notices and refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.pixal3d.pictured_object import PicturedObject, pictured_views
+from bundle3d.pipelines.pixal3d.view_folder import NAME
+from bundle3d.pipelines.rendering.render_views import render_views
+from bundle3d.pipelines.training.shapes import Part, Subject, build
+from bundle3d.pipelines.views.rig import named_rig
+from bundle3d.tests.support.tiny_pixal3d import full_models
+from PIL import Image
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def item() -> PicturedObject:
+    """A sphere in four views, with masks of 0 and 1 as files of 8 bit hold them."""
+    views = render_views(build(Subject((Part("sphere", "cyan"),))), named_rig("kiss3dgen"), 48)
+    return pictured_views(replace(views, mask=(views.mask > 0.5).float()), torch.eye(4, dtype=torch.float64))
+
+
+@pytest.fixture
+def written(item: PicturedObject, folders: Path) -> Path:
+    """The same as a folder in the input folder."""
+    folder = folders / "input" / "views" / "sphere"
+    folder.mkdir(parents=True)
+    shown = torch.cat((item.pictures.images, item.masks[..., None]), dim=-1)
+    frames = []
+    for number, (image, camera) in enumerate(zip(shown, item.pictures.cameras)):
+        picture(image).save(folder / f"{number}.png")
+        matrix = camera.camera_to_world.tolist()
+        frames.append({"file_path": f"{number}.png", "transform_matrix": matrix, "camera_angle_x": camera.fov})
+    (folder / NAME).write_text(json.dumps({"frames": frames}), encoding="utf-8")
+    return folder
+
+
+def picture(image: torch.Tensor) -> Image.Image:
+    return Image.fromarray((image * 255).round().to(torch.uint8).numpy())
+
+
+def test_views_come_with_their_cameras(run: Run, item: PicturedObject, written: Path) -> None:
+    pictures, image, mask, report = run("Bundle3D_LoadViewFolder", folder="views/sphere").args
+    [found] = pictures.items
+    assert torch.equal(found.pictures.images, item.pictures.images) and torch.equal(image, item.pictures.images)
+    assert torch.equal(found.masks, item.masks) and torch.equal(mask, item.masks)
+    for camera, own in zip(found.pictures.cameras, item.pictures.cameras, strict=True):
+        assert camera.fov == own.fov
+        torch.testing.assert_close(camera.camera_to_world, own.camera_to_world)
+    fov, away = math.degrees(own.fov), float(own.camera_to_world[:3, 3].norm())
+    assert report.startswith("4 view(s) of 48 x 48 pixels, scale of the object 1")
+    assert f"3.png: field of view {fov:.2f} degrees, {away:.3f} away" in report
+
+
+def test_they_drive_the_stages(run: Run, item: PicturedObject, written: Path) -> None:
+    call = {"models": full_models(), "texture": "none", "faces": 1000, "resolution": 32, "seed": 2}
+    pictures = run("Bundle3D_LoadViewFolder", folder="views/sphere")[0]
+    voxels, shown, report = run("Bundle3D_Pixal3DImageTo3D", image=pictures, **call).args[2:5]
+    assert len(voxels.items[0].grid.coords) > 10 and shown.items == pictures.items
+    assert "but there are 4: switch several_views on" in report
+
+
+def test_views_of_several_sizes_become_as_large_as_the_smallest(run: Run, item: PicturedObject, written: Path) -> None:
+    large = item.pictures.images[1].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    picture(large).save(written / "1.png")  # without alpha
+    _, image, mask, report = run("Bundle3D_LoadViewFolder", folder="views/sphere").args
+    assert image.shape == (4, 48, 48, 3) and "of 48 x 48 pixels" in report
+    torch.testing.assert_close(image[1], item.pictures.images[1], atol=0.2, rtol=0)
+    assert torch.equal(image[[0, 2, 3]], item.pictures.images[[0, 2, 3]])
+    assert bool((mask[1] == (image[1].amax(-1) > 0)).all())
+
+
+def test_folders_with_cameras_are_offered(nodes: dict[str, Any], folders: Path, written: Path) -> None:
+    (folders / "input" / "empty").mkdir()
+    flat = folders / "input" / "a flat one"
+    flat.mkdir()
+    (flat / NAME).touch()
+    assert nodes["Bundle3D_LoadViewFolder"].define_schema().inputs[0].options == ["a flat one", "views/sphere"]
+
+
+def test_a_change_of_any_file_is_noticed(nodes: dict[str, Any], written: Path) -> None:
+    node = nodes["Bundle3D_LoadViewFolder"]
+    first = node.fingerprint_inputs("views/sphere")
+    view = written / "2.png"
+    content = view.read_bytes()
+    os.utime(view, (1, 1))  # touched, but the same
+    assert node.fingerprint_inputs("views/sphere") == first
+    view.write_bytes(content[:-1] + b"?")
+    assert node.fingerprint_inputs("views/sphere") != first
+    view.write_bytes(content)
+    assert node.fingerprint_inputs("views/sphere") == first
+    cameras = (written / NAME).read_text("utf-8")
+    (written / NAME).write_text(cameras + " ", "utf-8")
+    assert node.fingerprint_inputs("views/sphere") != first
+
+
+@pytest.mark.parametrize("name", ["", ".", "views", "../outside", "views/../../outside", "absent", "\0"])
+def test_other_folders_are_refused(name: str, run: Run, nodes: dict[str, Any], written: Path, folders: Path) -> None:
+    outside = folders / "outside"
+    outside.mkdir()
+    (outside / NAME).write_bytes((written / NAME).read_bytes())
+    for given in (name, str(outside) if name == "absent" else name):
+        said = nodes["Bundle3D_LoadViewFolder"].validate_inputs(given)
+        assert said.startswith(f"Expected a folder with {NAME} in ComfyUI's input folder") and "\n" not in said
+        with pytest.raises(Bundle3DError, match="Expected a folder with"):
+            run("Bundle3D_LoadViewFolder", folder=given)
+    assert nodes["Bundle3D_LoadViewFolder"].validate_inputs("views/sphere") is True
+
+
+def test_views_that_do_not_fit_are_refused(run: Run, item: PicturedObject, written: Path) -> None:
+    wide = item.pictures.images[1][:40]
+    for image, words in (
+        (wide, r"'1\.png' has 48 x 40 pixels"),
+        (torch.zeros(48, 48, 3), r"'1\.png' is empty"),
+    ):
+        picture(image).save(written / "1.png")
+        with pytest.raises(Bundle3DError, match=words):
+            run("Bundle3D_LoadViewFolder", folder="views/sphere")
+
+
+def test_cancelling_takes_effect(run: Run, written: Path, cancels_at: Callable[..., None]) -> None:
+    cancels_at(3, lambda: run("Bundle3D_LoadViewFolder", folder="views/sphere"))
