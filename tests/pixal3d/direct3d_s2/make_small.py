@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from bundle3d.pipelines.diffusion.holder import Resident
 from bundle3d.pipelines.pixal3d.direct3d_s2.config import DenseFlowConfig, SdfDecoderConfig, SparseFlowConfig
 from bundle3d.pipelines.pixal3d.direct3d_s2.dense_flow import DenseFlow
+from bundle3d.pipelines.pixal3d.direct3d_s2.image_encoder import ImageEncoderConfig, image_encoder
 from bundle3d.pipelines.pixal3d.direct3d_s2.sdf_decoder import SdfDecoder
 from bundle3d.pipelines.pixal3d.direct3d_s2.sparse_flow import SparseFlow
 from bundle3d.pipelines.pixal3d.flow_transformer import Condition
@@ -25,6 +27,8 @@ SPARSE_V1 = replace(
     SPARSE, compression=4, convolves=False, projects=False, shifted=False, position_scale=0.5, cross_norms=True
 )
 SDF_DECODER = SdfDecoderConfig(resolution=16, channels=6, width=32, hidden=48, blocks=2, heads=4, window=4)
+# 9 patches a side, as many as NAF looks at around a pixel.
+ENCODER = ImageEncoderConfig(size=36, patch_size=4, width=WIDTH, layers=1, heads=1, registers=4)
 
 
 def small_dense_flow(config: DenseFlowConfig = DENSE) -> DenseFlow:
@@ -37,6 +41,10 @@ def small_sparse_flow(config: SparseFlowConfig = SPARSE) -> SparseFlow:
 
 def small_sdf_decoder() -> SdfDecoder:
     return randomised(SdfDecoder(SDF_DECODER), 15)
+
+
+def small_encoder() -> Resident:
+    return Resident(randomised(image_encoder(ENCODER), 16))
 
 
 def random_places(count: int, resolution: int, seed: int = 12) -> torch.Tensor:
