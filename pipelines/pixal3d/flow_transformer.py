@@ -31,6 +31,10 @@ class Condition:
         """The same on another device, in another type."""
         return Condition(self.tokens.to(device, dtype), self.projected.to(device, dtype))
 
+    def nothing(self) -> Condition:
+        """That of as many pictures of zeros."""
+        return Condition(torch.zeros_like(self.tokens), torch.zeros_like(self.projected))
+
 
 class FlowTransformer(nn.Module):
     """Full self-attention among the voxels of an object; pictures are added voxel by voxel in every block."""

@@ -47,7 +47,7 @@ def build_flow(
     if resolution is None:
         resolution = RESOLUTIONS[stage] if phases is None else round(phases.shape[0] ** (1 / 3))
     side = resolution
-    config = _config(lambda shapes: flow_config(shapes, side), state, path, what)
+    config = read_config(lambda shapes: flow_config(shapes, side), state, path, what)
     if phases is not None and tuple(phases.shape) != (resolution**3, config.width // config.heads // 2):
         raise Bundle3DError(
             f"Expected rotary phases of {resolution}^3 voxels in '{path.name}', but they are "
@@ -61,7 +61,7 @@ def build_flow(
 def build_structure_decoder(state: State, path: Path, dtype: torch.dtype | None = None) -> StructureDecoder:
     """The structure decoder with these tensors, computing in ``dtype`` or float32. Raises as `build_flow`."""
     what = "a structure decoder of Pixal3D"
-    config = _config(structure_decoder_config, state, path, what)
+    config = read_config(structure_decoder_config, state, path, what)
     network = without_memory(lambda: StructureDecoder(config), path, what)
     return fill(network, state, path, what, dtype or torch.float32, casting=False)
 
@@ -72,7 +72,7 @@ def build_voxel_decoder(part: str, state: State, path: Path, dtype: torch.dtype 
     Raises as `build_flow`.
     """
     what = f"a {part} decoder of Pixal3D"
-    config = _config(voxel_decoder_config, state, path, what)
+    config = read_config(voxel_decoder_config, state, path, what)
     if config.subdivides != (part == "shape"):
         raise Bundle3DError(
             f"Expected {what}, but '{path.name}' holds that of {'shapes' if config.subdivides else 'textures'}; choose "
@@ -82,7 +82,11 @@ def build_voxel_decoder(part: str, state: State, path: Path, dtype: torch.dtype 
     return fill(network, state, path, what, dtype)
 
 
-def _config(read: Callable[[Mapping[str, tuple[int, ...]]], Config], state: State, path: Path, what: str) -> Config:
+def read_config(read: Callable[[Mapping[str, tuple[int, ...]]], Config], state: State, path: Path, what: str) -> Config:
+    """What ``read`` tells of the shapes of these tensors from the file ``path``; raises Bundle3DError where it cannot.
+
+    ``read`` raises LookupError, TypeError or ValueError; ``what`` names the network.
+    """
     try:
         return read({name: tuple(tensor.shape) for name, tensor in state.items()})
     except (LookupError, TypeError, ValueError, ArithmeticError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -84,11 +85,12 @@ def naive_distances(state: State, config: SdfDecoderConfig, latents: SparseVoxel
 
 
 def test_it_is_what_the_formulas_say() -> None:
-    decoder = small_sdf_decoder()
+    config = replace(SDF_DECODER, window=2)
+    decoder = small_sdf_decoder(config)
     latents = latents_at(random_places(9, 3))
     found = decoder(latents)
     assert found.shape == (9, CHILDREN)
-    truth = naive_distances(decoder.state_dict(), SDF_DECODER, latents)
+    truth = naive_distances(decoder.state_dict(), config, latents)
     children = child_places(latents.coords[:, 1:])
     expected = torch.stack([truth[tuple(place)] for place in children.flatten(0, 1).tolist()]).reshape(9, CHILDREN)
     assert relative_error(found, expected) < 1e-4
