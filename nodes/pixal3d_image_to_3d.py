@@ -21,6 +21,7 @@ from .pixal3d_decode import on_cpu
 from .pixal3d_pictures import advice, cut_and_crop, pictured
 from .pixal3d_sampling import lowered_resolution, resolution_inputs, resolutions
 from .pixal3d_sockets import DecodedObject, ObjectBatch, Pixal3DModelSet, Pixal3DPictures, Pixal3DVoxels
+from .progress import sampler_previews
 from .seeds import LARGEST_SEED, seed_input, seed_of
 from .sockets import ViewBatch, Views, mesh_outputs
 
@@ -99,7 +100,8 @@ class Bundle3D_Pixal3DImageTo3D(io.ComfyNode):
 
             def draw(resolution: int) -> DecodedObject:
                 request = VoxelRequest(own, resolution, bool(options.texture), most_tokens)
-                drawn = draw_voxels(models, [item.pictures], request, Stage(progress, 0, DRAWN, DONE))
+                watched = Stage(sampler_previews(progress), 0, DRAWN, DONE)
+                drawn = draw_voxels(models, [item.pictures], request, watched)
                 return on_cpu(drawn.shape.grids[0], None if drawn.material is None else drawn.material.features)
 
             decoded = within_memory(draw, resolutions(models, asked), ADVICE)

@@ -30,6 +30,7 @@ from .pixal3d_sockets import (
     ShapeLatents,
     StructureVoxels,
 )
+from .progress import sampler_previews
 from .sockets import ViewBatch
 
 
@@ -79,6 +80,7 @@ class Bundle3D_Pixal3DShape(io.ComfyNode):
             item: tuple[int, tuple[PicturedObject, StructureVoxels]], wanted: int, progress: Progress
         ) -> ShapeLatents:
             index, (shown, voxels) = item
+            progress = sampler_previews(progress)
             noise = later_noise(voxels.noise, seed, index)
             seen = [SeenPictures(models.pictures, shown.pictures)]
             each = len(shown.pictures.cameras) + sampling.evaluations()

@@ -16,6 +16,7 @@ from .compute import as_output
 from .pixal3d_pictures import advice, pictured, pictures_input
 from .pixal3d_sampling import chosen_sampling, sampling_inputs
 from .pixal3d_sockets import ObjectBatch, Pixal3DModelSet, Pixal3DStructure, StructureVoxels
+from .progress import sampler_previews
 from .seeds import LARGEST_SEED, seed_input, seed_of
 from .sockets import ViewBatch
 
@@ -64,7 +65,7 @@ class Bundle3D_Pixal3DStructure(io.ComfyNode):
             index, shown = item
             noise = torch.Generator().manual_seed(seed_of(seed, index))
             seen = SeenPictures(models.pictures, shown.pictures)
-            latents = sample_structure(models, [seen], noise, sampling, progress)
+            latents = sample_structure(models, [seen], noise, sampling, sampler_previews(progress))
             return StructureVoxels(decode_structure(models, latents), noise.get_state())
 
         items = pictured(pictures)

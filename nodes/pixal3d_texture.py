@@ -21,6 +21,7 @@ from .pixal3d_sockets import (
     ShapeLatents,
     TextureLatents,
 )
+from .progress import sampler_previews
 from .sockets import ViewBatch
 
 
@@ -81,7 +82,8 @@ class Bundle3D_Pixal3DTexture(io.ComfyNode):
             index, (shown, latents) = item
             seen = SeenPictures(models.pictures, shown.pictures)
             noise = later_noise(latents.noise, seed, index)
-            return TextureLatents(sample_texture(models, [seen], latents.voxels, noise, sampling, progress))
+            watched = sampler_previews(progress)
+            return TextureLatents(sample_texture(models, [seen], latents.voxels, noise, sampling, watched))
 
         pairs = list(enumerate(with_pictures(pictures, shape)))
         found = map_batch(pairs, draw, [None], "lower the resolution of the shape")

@@ -7,6 +7,7 @@ import time
 import comfy.model_management
 import comfy.utils
 import torch
+from comfy.cli_args import LatentPreviewMethod, args
 from PIL import Image
 
 from ..pipelines.progress import Preview, Progress, Stage
@@ -45,3 +46,12 @@ def item_progress(progress: Progress, index: int, count: int) -> Progress:
     if count == 1:
         return progress
     return Stage(progress, index * STEPS_PER_ITEM, (index + 1) * STEPS_PER_ITEM, count * STEPS_PER_ITEM)
+
+
+def sampler_previews(progress: Progress) -> Progress:
+    """``progress``, with pictures only where ComfyUI's setting Live preview method shows them of its own samplers."""
+
+    def without(done: int, total: int, preview: Preview | None = None) -> None:
+        progress(done, total)
+
+    return without if args.preview_method is LatentPreviewMethod.NoPreviews else progress

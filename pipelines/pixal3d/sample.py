@@ -15,8 +15,10 @@ from ..progress import Progress, Stage, silent
 from ..volumes.sparse_voxels import SparseVoxels
 from .conditioning import SeenPictures, condition_voxels
 from .config import FlowConfig
+from .decode import structure_logits
+from .latent_pictures import latent_picture, structure_picture
 from .models import Pixal3DModels, StageModel
-from .sampler import Sampling, sample_flow
+from .sampler import Picture, Sampling, sample_flow
 from .transformer_layers import ROWS
 
 
@@ -30,14 +32,21 @@ def sample_structure(
 ) -> torch.Tensor:
     """Latents (B, C, R, R, R) float32 of where there is something, axes x, y, z, for each of B objects.
 
-    ``sampling`` takes the place of the models' own. ``progress`` counts views, then evaluations of the flow.
+    ``sampling`` takes the place of the models' own. ``progress`` counts views, then evaluations of the flow, and is
+    shown the first object.
     """
     config = models.structure.flow.module.config
     side = config.resolution
     noise = torch.randn(len(seen), config.in_channels, side, side, side, generator=generator)
     voxels = SparseVoxels(every_voxel(len(seen), side), noise.flatten(2).transpose(1, 2).flatten(0, 1), side)
-    drawn = _draw(models.structure, seen, voxels, sampling, progress, dense=True)
-    return drawn.unflatten(0, (len(seen), -1)).transpose(1, 2).unflatten(2, (side, side, side))
+
+    def cubes(rows: torch.Tensor) -> torch.Tensor:
+        return rows.unflatten(0, (len(seen), -1)).transpose(1, 2).unflatten(2, (side, side, side))
+
+    def picture(foreseen: torch.Tensor) -> torch.Tensor:
+        return structure_picture(structure_logits(models, cubes(foreseen)[:1])[0, 0])
+
+    return cubes(_draw(models.structure, seen, voxels, sampling, progress, dense=True, picture=picture))
 
 
 @torch.no_grad()
@@ -110,8 +119,12 @@ def _draw(
     progress: Progress,
     beside: torch.Tensor | None = None,
     dense: bool = False,
+    picture: Picture | None = None,
 ) -> torch.Tensor:
-    """(N, C) float32 on the CPU, from the noise at ``voxels``; the flow also sees ``beside`` (N, C') where given."""
+    """(N, C) float32 on the CPU, from the noise at ``voxels``; the flow also sees ``beside`` (N, C') where given.
+
+    ``picture`` shows what it foresees, by default of the first object in colours.
+    """
     holder, sampling = stage.flow, sampling or stage.sampling
     views, evaluations = sum(one.views for one in seen), sampling.evaluations()
     total = views + evaluations
@@ -134,7 +147,18 @@ def _draw(
             )
         return out
 
+    lengths = voxels.lengths()
+
+    def first_object(foreseen: torch.Tensor) -> torch.Tensor:
+        return latent_picture(voxels.coords[: lengths[0], 1:], foreseen[: lengths[0]], voxels.resolution)
+
     drawn = sample_flow(
-        velocity, placed.features, sampling, voxels.lengths(), dense, Stage(progress, views, total, total)
+        velocity,
+        placed.features,
+        sampling,
+        lengths,
+        dense,
+        Stage(progress, views, total, total),
+        picture or first_object,
     )
     return drawn.cpu()

@@ -6,7 +6,7 @@ Source: specs/pixal3d.md section 3.6. Guidance interval: Kynkaanniemi et al. 202
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,9 +15,11 @@ import torch
 
 from ..diffusion.schedule import shifted
 from ..errors import Bundle3DError
-from ..progress import Progress, silent
+from ..progress import Preview, Progress, silent
 
 MOST_STEPS = 1000
+
+Picture = Callable[[torch.Tensor], torch.Tensor]  # of latents (N, C): (H, W, 3) in [0, 1]
 
 
 class Velocity(Protocol):
@@ -86,26 +88,40 @@ def sample_flow(
     lengths: Sequence[int],
     dense: bool = False,
     progress: Progress = silent,
+    picture: Picture | None = None,
 ) -> torch.Tensor:
     """What flows out of ``noise`` (N, C) float32: the first ``lengths[0]`` rows are one object's, and so on.
 
     ``dense`` objects fill their lattice; the published code takes their deviation with Bessel's correction.
-    ``progress`` is called before the first and after every evaluation of the model.
+    ``progress`` is called before the first and after every evaluation of the model, after a whole step with ``picture``
+    of the latents that the model foresees.
     """
     total, done = sampling.evaluations(), 0
     state = noise.float()
     progress(0, total)
     for time, following in itertools.pairwise(sampling.times()):
         flow = velocity(state, time, True)
-        done += 1
-        progress(done, total)
         if sampling.guided(time):
-            nothing = velocity(state, time, False)
             done += 1
-            flow = _guided(state, time, flow, nothing, sampling, lengths, dense)
             progress(done, total)
+            nothing = velocity(state, time, False)
+            flow = _guided(state, time, flow, nothing, sampling, lengths, dense)
+        done += 1
+        progress(done, total, _later(picture, state, time, flow, sampling))
         state = state - (time - following) * flow
     return state
+
+
+def _later(
+    picture: Picture | None, state: torch.Tensor, time: float, flow: torch.Tensor, sampling: Sampling
+) -> Preview | None:
+    return None if picture is None else lambda: picture(_foreseen(state, time, flow, sampling))
+
+
+def _foreseen(state: torch.Tensor, time: float, flow: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Where ``flow`` leads from ``state`` in a straight line."""
+    least = 1.0 - sampling.sigma_min
+    return least * state - (sampling.sigma_min + least * time) * flow
 
 
 def _guided(
@@ -120,11 +136,12 @@ def _guided(
     guided = sampling.guidance * flow + (1.0 - sampling.guidance) * nothing
     if not sampling.rescale:
         return guided
-    least, slope = 1.0 - sampling.sigma_min, sampling.sigma_min + (1.0 - sampling.sigma_min) * time
-    unguided_object, guided_object = least * state - slope * flow, least * state - slope * guided
+    unguided_object = _foreseen(state, time, flow, sampling)
+    guided_object = _foreseen(state, time, guided, sampling)
     ratio = deviations(unguided_object, lengths, dense) / deviations(guided_object, lengths, dense)
     rescaled = guided_object * (sampling.rescale * ratio + (1.0 - sampling.rescale))
-    return (least * state - rescaled) / slope
+    least = 1.0 - sampling.sigma_min
+    return (least * state - rescaled) / (sampling.sigma_min + least * time)
 
 
 def deviations(values: torch.Tensor, lengths: Sequence[int], dense: bool) -> torch.Tensor:

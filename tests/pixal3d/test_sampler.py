@@ -9,6 +9,7 @@ import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.normalisation import SHAPE_NORMALISATION, TEXTURE_NORMALISATION, Normalisation
 from bundle3d.pipelines.pixal3d.sampler import SHAPE, STRUCTURE, TEXTURE, Sampling, deviations, sample_flow
+from bundle3d.pipelines.progress import Preview
 
 NOISE = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
 LENGTHS = [20, 10]
@@ -46,6 +47,27 @@ def test_a_straight_flow_is_followed_to_its_end(sampling: Sampling) -> None:
     goal = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
     found = sample_flow(lambda state, time, conditioned: NOISE - goal, NOISE, sampling, LENGTHS)
     torch.testing.assert_close(found, goal, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sampling", [STRUCTURE, TEXTURE])
+def test_every_step_shows_where_the_flow_leads(sampling: Sampling) -> None:
+    goal = torch.randn(30, 4, generator=torch.Generator().manual_seed(1))
+    shown, pictures = [], []
+
+    def progress(done: int, total: int, preview: Preview | None = None) -> None:
+        if preview is not None:
+            pictures.append(preview())
+
+    def picture(foreseen: torch.Tensor) -> torch.Tensor:
+        shown.append(foreseen)
+        return foreseen[:3]
+
+    flow = NOISE - goal
+    found = sample_flow(lambda *_: flow, NOISE, sampling, LENGTHS, progress=progress, picture=picture)
+    assert len(shown) == sampling.steps and torch.equal(pictures[-1], shown[-1][:3])
+    for foreseen in shown:
+        torch.testing.assert_close(foreseen, goal, atol=1e-4, rtol=1e-4)
+    assert torch.equal(found, sample_flow(lambda *_: flow, NOISE, sampling, LENGTHS))
 
 
 def test_equal_answers_make_guidance_and_rescale_idle() -> None:
