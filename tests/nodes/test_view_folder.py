@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.pixal3d.pictured_object import PicturedObject, pictured_views
+from bundle3d.pipelines.pixal3d.pictured_object import PicturedObject
 from bundle3d.pipelines.pixal3d.view_folder import NAME
-from bundle3d.pipelines.rendering.render_views import render_views
-from bundle3d.pipelines.training.shapes import Part, Subject, build
-from bundle3d.pipelines.views.rig import named_rig
 from bundle3d.tests.support.tiny_pixal3d import full_models
-from PIL import Image
+from bundle3d.tests.support.view_folder import picture, pictured_sphere, save_view_folder
 
 Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def item() -> PicturedObject:
-    """A sphere in four views, with masks of 0 and 1 as files of 8 bit hold them."""
-    views = render_views(build(Subject((Part("sphere", "cyan"),))), named_rig("kiss3dgen"), 48)
-    return pictured_views(replace(views, mask=(views.mask > 0.5).float()), torch.eye(4, dtype=torch.float64))
+    return pictured_sphere()
 
 
 @pytest.fixture
 def written(item: PicturedObject, folders: Path) -> Path:
     """The same as a folder in the input folder."""
-    folder = folders / "input" / "views" / "sphere"
-    folder.mkdir(parents=True)
-    shown = torch.cat((item.pictures.images, item.masks[..., None]), dim=-1)
-    frames = []
-    for number, (image, camera) in enumerate(zip(shown, item.pictures.cameras)):
-        picture(image).save(folder / f"{number}.png")
-        matrix = camera.camera_to_world.tolist()
-        frames.append({"file_path": f"{number}.png", "transform_matrix": matrix, "camera_angle_x": camera.fov})
-    (folder / NAME).write_text(json.dumps({"frames": frames}), encoding="utf-8")
-    return folder
-
-
-def picture(image: torch.Tensor) -> Image.Image:
-    return Image.fromarray((image * 255).round().to(torch.uint8).numpy())
+    return save_view_folder(item, folders / "input" / "views" / "sphere")
 
 
 def test_views_come_with_their_cameras(run: Run, item: PicturedObject, written: Path) -> None:
