@@ -42,6 +42,7 @@ class Bundle3D_Pixal3DBackProject(io.ComfyNode):
                 "lift features",
                 "conditioning",
             ],
+            is_output_node=True,
             inputs=[
                 pictures_input(),
                 io.Combo.Input(

@@ -13,11 +13,13 @@ import torch
 from bundle3d.pipelines.checkpoints.demo_folder import (
     CONTROLNET_DEMO_FOLDER,
     DEMO_FOLDER,
+    DEMO_PIXAL3D_FOLDER,
     DEMO_RECONSTRUCTION_MODEL,
     MULTIVIEW_DEMO_FOLDER,
 )
 from bundle3d.pipelines.meshes.read import read_mesh
-from bundle3d.pipelines.runner.convert import to_api
+from bundle3d.pipelines.pixal3d.settings import SINGLE
+from bundle3d.pipelines.runner.convert import MUTED, to_api
 from bundle3d.pipelines.runner.graph import with_titles
 from bundle3d.pipelines.runner.server import ComfyServer
 from bundle3d.pipelines.views.bundle import split_bundle
@@ -37,7 +39,10 @@ SMALL = {
     "Turntable.size": 128,
 }
 SMALL_VIEWS = {"Prepare photo.size": 256, "Generate views.steps": 12, "Reference bundle.tile_size": 128}
-SMALL_EDIT = {"Generate.steps": 8, "Compare meshes.frames": 3, "Compare meshes.size": 128}
+SMALL_COMPARISON = {"Compare meshes.frames": 3, "Compare meshes.size": 128}
+SMALL_EDIT = {"Generate.steps": 8, **SMALL_COMPARISON}
+SMALL_TURNTABLE = {"Turntable.frames": 3, "Turntable.size": 128}
+SMALL_PIXAL3D = {**SMALL_TURNTABLE, "Views to 3D.texture": "512", "Views to 3D.faces": 5000}
 SETTINGS: dict[str, dict[str, Any]] = {
     "Bundle image to mesh": {**SMALL, "Turntable.frames": 3},
     "Mesh to bundle and back": {**SMALL, "Render bundle.tile_size": 128},
@@ -47,20 +52,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "Multi-view images to 3D": {
         "Reconstruct views.texture": "512",
         "Reconstruct views.target_faces": 5000,
-        "Turntable.size": 128,
-        "Turntable.frames": 3,
+        **SMALL_TURNTABLE,
     },
     "Photo to bundle": SMALL_VIEWS,
     "Enhance a mesh": SMALL_EDIT,
     "Edit a mesh by prompt": SMALL_EDIT,
     "Retexture a region": SMALL_EDIT,
+    "Image to 3D (Pixal3D)": {**SMALL_TURNTABLE, "Finish asset.texture": "512", "Finish asset.faces": 5000},
+    "Multi-view to 3D (Pixal3D)": SMALL_PIXAL3D,
+    "Text to 3D (bundle + Pixal3D)": {**SMALL, **SMALL_COMPARISON, **SMALL_PIXAL3D},
 }
 WITHOUT_MESH = {"Photo to bundle"}
-DEMO, VIEWS, RECONSTRUCTION, CONTROL = (
+DEMO, VIEWS, RECONSTRUCTION, CONTROL, PIXAL3D = (
     DEMO_FOLDER / "model_index.json",
     MULTIVIEW_DEMO_FOLDER / "model_index.json",
     DEMO_RECONSTRUCTION_MODEL,
     CONTROLNET_DEMO_FOLDER / "config.json",
+    DEMO_PIXAL3D_FOLDER / SINGLE,
 )
 WEIGHTS = {
     "Text to 3D": [DEMO],
@@ -71,6 +79,9 @@ WEIGHTS = {
     "Enhance a mesh": [DEMO, CONTROL],
     "Edit a mesh by prompt": [DEMO, CONTROL],
     "Retexture a region": [DEMO, CONTROL],
+    "Image to 3D (Pixal3D)": [PIXAL3D],
+    "Multi-view to 3D (Pixal3D)": [PIXAL3D],
+    "Text to 3D (bundle + Pixal3D)": [DEMO, RECONSTRUCTION, PIXAL3D],
 }
 
 
@@ -90,6 +101,11 @@ def load(path: Path) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+def titles(name: str) -> list[str]:
+    """Those of the nodes of a workflow that run."""
+    return [node["_meta"]["title"] for node in load(WORKFLOWS / "api" / f"{name}.json").values()]
+
+
 def test_every_workflow_is_run_here() -> None:
     names = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
     assert names == sorted(SETTINGS) == sorted(path.stem for path in (WORKFLOWS / "api").glob("*.json"))
@@ -100,11 +116,13 @@ def test_a_workflow_gives_a_valid_textured_mesh_and_a_picture(
     name: str, run_graph: RunGraph, gltf_validate: GltfValidate
 ) -> None:
     done = run_graph(WORKFLOWS / f"{name}.json", SETTINGS[name])
-    [saved] = [path for path in done.files(".glb") if path.parent == done.folder]
-    report = gltf_validate(saved)
-    assert report["info"]["hasTextures"] and report["info"]["totalTriangleCount"] > 1000
-    mesh = read_mesh(saved)
-    assert mesh.uv is not None and mesh.materials[0].base_color_texture is not None
+    saved = [path for path in done.files(".glb") if path.parent == done.folder]
+    assert len(saved) == sum(title.startswith("Save") and title.endswith("mesh") for title in titles(name))
+    for path in saved:
+        report = gltf_validate(path)
+        assert report["info"]["hasTextures"] and report["info"]["totalTriangleCount"] > 1000
+        mesh = read_mesh(path)
+        assert mesh.uv is not None and mesh.materials[0].base_color_texture is not None
     pictures = [path for path in done.files(".png") if path.parent == done.folder]
     assert pictures
     for path in pictures:
@@ -135,6 +153,21 @@ def test_the_api_twin_is_the_same_graph(name: str, comfyui: ComfyServer) -> None
         for key, node in api.items()
     }
     assert values == twin
+
+
+def test_the_other_way_to_a_mesh_can_be_left_out(comfyui: ComfyServer) -> None:
+    """As the frontend does it: every node inside the group is muted."""
+    info, graph = object_info(comfyui), load(WORKFLOWS / "Text to 3D (bundle + Pixal3D).json")
+    (box,) = [group["bounding"] for group in graph["groups"] if "to compare" in group["title"]]
+    for node in graph["nodes"]:
+        x, y = node["pos"]
+        if box[0] <= x <= box[0] + box[2] and box[1] <= y <= box[1] + box[3]:
+            node["mode"] = MUTED
+    left = with_titles(to_api(graph, info), info)
+    used = {value[0] for node in left.values() for value in node["inputs"].values() if isinstance(value, list)}
+    assert used <= set(left)
+    names = [node["_meta"]["title"] for node in left.values()]
+    assert "Save mesh" in names and not {"Save other mesh", "Reconstruct", "Compare meshes"} & set(names)
 
 
 def up_to(api: dict[str, Any], title: str) -> dict[str, Any]:

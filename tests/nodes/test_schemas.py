@@ -11,9 +11,10 @@ from .schemas import FILE, changes, sockets
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows" / "api"
 # A name of its own; as many pictures as the workflow shows; what to draw, and how much of it; a texture; what to change
-# of a mesh.
+# of a mesh; how many views there are, and how fine their object.
 ON_PURPOSE = {"filename_prefix", "frames", "text", "strength", "texture", "outlines"}
 ON_PURPOSE |= {"preset", "keep_shape", "keep_look", "shading", "light", "texture_scale", "mask_file", "border"}
+ON_PURPOSE |= {"several_views", "faces"}
 
 
 def test_sockets_are_only_added_at_the_end(nodes: dict[str, Any]) -> None:
