@@ -48,6 +48,8 @@ NODE_FILES = (
     "pixal3d_latent",
     "pixal3d_voxel",
     "finish_asset",
+    "load_pixal3d_d",
+    "pixal3d_d_image_to_3d",
     "reference_bundle",
     "bundle_preset",
     "bundle_prompt",

@@ -12,6 +12,7 @@ from ..pipelines.checkpoints.demo_folder import DEMO_FOLDER
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.multiview.loading import is_multiview
 from ..pipelines.photo.caption import is_captioner
+from ..pipelines.pixal3d.direct3d_s2.settings import STAGES
 from ..pipelines.pixal3d.settings import SEVERAL, SINGLE
 
 NONE = "none"
@@ -21,6 +22,7 @@ SINGLE_MODEL = "config.json"  # what makes a folder one model of diffusers or tr
 LANGUAGE_MODELS = "LLM"  # the folder under models/ where other packs put language models, too
 RECONSTRUCTION_MODELS = BUNDLE3D = "bundle3d"
 PIXAL3D = (SINGLE, SEVERAL)  # what makes a folder one of Pixal3D
+STRUCTURE_STAGE = STAGES["structure"]  # a folder within one of Pixal3D-D
 NO_FOLDERS_OF_COMFYUI = (LANGUAGE_MODELS, BUNDLE3D)
 WEIGHTS = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
 
@@ -42,9 +44,16 @@ def pixal3d_folders() -> list[str]:
     return [DEMO, *sorted({name for marker in PIXAL3D for name in _names(BUNDLE3D, marker)})]
 
 
+def pixal3d_d_folders() -> list[str]:
+    """The folders of Pixal3D-D in models/bundle3d."""
+    own = f"/{STRUCTURE_STAGE}/dit"
+    return [name.removesuffix(own) for name in _names(BUNDLE3D, SINGLE_MODEL) if name.endswith(own)]
+
+
 def models(kind: str) -> list[str]:
     """The weight files of a folder of ComfyUI's and the diffusers or transformers folders in it."""
-    return sorted({*files(kind), *_names(kind, SINGLE_MODEL)})
+    parts = tuple(f"{name}/" for name in pixal3d_d_folders()) if kind == BUNDLE3D else ()
+    return sorted({*files(kind), *(name for name in _names(kind, SINGLE_MODEL) if not name.startswith(parts))})
 
 
 def models_of(kinds: Sequence[str]) -> list[str]:

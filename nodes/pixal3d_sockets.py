@@ -77,6 +77,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 Pixal3DModelSet = io.Custom("BUNDLE3D_PIXAL3D_MODELS")  # carries a Pixal3DModels
+Pixal3DDModelSet = io.Custom("BUNDLE3D_PIXAL3D_D_MODELS")  # carries a Pixal3DDModels
 Pixal3DPictures = io.Custom("BUNDLE3D_PIXAL3D_PICTURES")  # carries an ObjectBatch of PicturedObject
 Pixal3DStructure = io.Custom("BUNDLE3D_PIXAL3D_STRUCTURE")  # carries an ObjectBatch of StructureVoxels
 Pixal3DShape = io.Custom("BUNDLE3D_PIXAL3D_SHAPE")  # carries an ObjectBatch of ShapeLatents

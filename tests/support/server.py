@@ -32,7 +32,7 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     """A running ComfyUI with only this pack, on a random port and with folders of its own.
 
     Among its diffusers pipelines is ``tiny``: FLUX with small random weights, and among its Pixal3D folders
-    ``TINY_PIXAL3D``.
+    ``TINY_PIXAL3D``, beside the tiny Pixal3D-D.
     """
     try:
         folder = find_comfyui()
@@ -41,11 +41,13 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyServer]:
     # these take seconds, which other tests need not wait for
     from bundle3d.tests.support.tiny_flux import tiny_pipeline
     from bundle3d.tests.support.tiny_pixal3d import save_tiny_pixal3d
+    from bundle3d.tests.support.tiny_pixal3d_d import save_tiny_pixal3d_d
 
     diffusers = tmp_path_factory.mktemp("diffusers")
     tiny_pipeline().save_pretrained(diffusers / "tiny")
     models = tmp_path_factory.mktemp("bundle3d")
     save_tiny_pixal3d(models / TINY_PIXAL3D)
+    save_tiny_pixal3d_d(models)
     paths = tmp_path_factory.mktemp("paths") / "more_paths.yaml"
     paths.write_text(json.dumps({"tests": {"bundle3d": str(models)}}), encoding="utf-8")
     arguments = ["--extra-model-paths-config", str(paths)]

@@ -64,17 +64,17 @@ def image_encoder(config: ImageEncoderConfig) -> Dinov2WithRegistersModel:
     """The network with new weights."""
     from transformers import Dinov2WithRegistersConfig, Dinov2WithRegistersModel
 
-    settings: Any = Dinov2WithRegistersConfig(
-        image_size=config.size,
-        patch_size=config.patch_size,
-        hidden_size=config.width,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        num_register_tokens=config.registers,
-        mlp_ratio=MLP_RATIO,
-        intermediate_size=MLP_RATIO * config.width,  # by which both variants' encoders tell what they need
-    )
-    network = Dinov2WithRegistersModel(settings)
+    settings: dict[str, Any] = {
+        "image_size": config.size,
+        "patch_size": config.patch_size,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "num_register_tokens": config.registers,
+        "mlp_ratio": MLP_RATIO,
+        "intermediate_size": MLP_RATIO * config.width,  # by which both variants' encoders tell what they need
+    }
+    network = Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**settings))
     network.layernorm = nn.LayerNorm(config.width, elementwise_affine=False)
     return network
 

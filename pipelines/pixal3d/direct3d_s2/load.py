@@ -45,11 +45,6 @@ class LoadedStage:
     sight: Sight
 
 
-def is_published_folder(folder: Path) -> bool:
-    """Whether ``folder`` looks like that of Pixal3D-D."""
-    return all((folder / name / "dit").is_dir() for name in (STAGES["structure"], STAGES["coarse"]))
-
-
 def load_stage(folder: Path, stage: str, dtype: torch.dtype | None = None) -> LoadedStage:
     """ "structure", "coarse" or "fine" of the published ``folder``, on the CPU, ready to compute.
 

@@ -14,7 +14,7 @@ from bundle3d.pipelines.diffusion.holder import Resident
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.direct3d_s2.config import DenseFlowConfig, SdfDecoderConfig, SparseFlowConfig
 from bundle3d.pipelines.pixal3d.direct3d_s2.dense_flow import DenseFlow
-from bundle3d.pipelines.pixal3d.direct3d_s2.load import held, is_published_folder, load_scale_flow, load_stage
+from bundle3d.pipelines.pixal3d.direct3d_s2.load import held, load_scale_flow, load_stage
 from bundle3d.pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
 from bundle3d.pipelines.pixal3d.direct3d_s2.sampling import STEPS
 from bundle3d.pipelines.pixal3d.direct3d_s2.sdf_decoder import SdfDecoder
@@ -48,7 +48,6 @@ def changed(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def test_what_was_written_is_read(folder: Path) -> None:
-    assert is_published_folder(folder) and not is_published_folder(folder.parent)
     truth, models = small_models(), loaded(folder)
     assert list(models.stages) == ["structure", "coarse", "fine"] and models.resolution == 64
     for name, stage in models.stages.items():

@@ -1,0 +1,203 @@
+"""Pixal3D-D Image to 3D: a shape of a photo, by the variant of Pixal3D that its paper reports."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.kernels import one_torch_thread
+from ..pipelines.meshes.mesh import Mesh
+from ..pipelines.meshes.simplify import simplify
+from ..pipelines.meshes.topology import is_watertight
+from ..pipelines.photo.matte import cut_out
+from ..pipelines.pixal3d.direct3d_s2.draw import DrawnMesh, MeshRequest, draw_mesh
+from ..pipelines.pixal3d.direct3d_s2.fit_scale import FIRST_SCALE, fit_scale
+from ..pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
+from ..pipelines.pixal3d.direct3d_s2.prepare import FOV, MESH_SCALE, fit_on_white, pictured_on_white
+from ..pipelines.pixal3d.finish.options import FinishOptions
+from ..pipelines.pixal3d.pictured_object import PicturedObject, asset_alignment
+from ..pipelines.pixal3d.sampler import MOST_STEPS
+from ..pipelines.progress import Progress, Stage
+from ..pipelines.volumes.outer_parts import outer_parts
+from . import interop
+from .batch import map_batch, paired
+from .compute import as_output, within_memory
+from .pixal3d_camera import LEAST_FOV, MOST_FOV
+from .pixal3d_sockets import Pixal3DDModelSet
+from .seeds import LARGEST_SEED, seed_input, seed_of
+from .sockets import mesh_outputs
+
+SCALED, DRAWN, DONE = 30, 90, 100  # of the progress
+ADVICE = "load the models in bf16, or close what else is in memory"
+FACES = 200_000
+
+
+class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="Bundle3D_Pixal3DDImageTo3D",
+            display_name="Pixal3D-D Image to 3D",
+            category="Bundle3D/pixal3d",
+            description="Makes a closed mesh without textures of a photo, by the variant of Pixal3D that its paper "
+            "reports.",
+            search_aliases=["pixal3d-d", "pixal3d paper", "direct3d-s2", "image to mesh", "photo to 3d", "sdf"],
+            inputs=[
+                Pixal3DDModelSet.Input("models", tooltip="The models, from Load Pixal3D-D."),
+                io.Image.Input(
+                    "image",
+                    tooltip="Photos of one object each, which are cut out and fitted into a square on white here. A "
+                    "batch gives a batch of meshes.",
+                ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="1 on the object, from Load Photo or Remove Background. Without it the image's alpha tells "
+                    "it, or a plain background.",
+                ),
+                io.Float.Input(
+                    "fov",
+                    default=round(math.degrees(FOV), 2),
+                    min=LEAST_FOV,
+                    max=MOST_FOV,
+                    step=0.01,
+                    tooltip="Horizontal field of view of the object's square in degrees; the published 11.46 is nearly "
+                    "without perspective. MoGe can tell it of the picture.",
+                ),
+                io.Float.Input(
+                    "mesh_scale",
+                    default=MESH_SCALE,
+                    min=0.0,
+                    max=2.0,
+                    step=0.01,
+                    tooltip="How much of the volume the object takes, as published 0.9. 0 finds the largest that fits, "
+                    "for the time of two to three more structures.",
+                ),
+                seed_input(
+                    "Every seed draws another object; a batch takes this seed and those after it.", LARGEST_SEED
+                ),
+                io.Boolean.Input(
+                    "fine",
+                    default=True,
+                    tooltip="Draw the last stage too, on a lattice of 1024; without it the mesh is the coarse one of "
+                    "512.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=0,
+                    min=0,
+                    max=MOST_STEPS,
+                    tooltip="Steps of every stage; 0 takes the published numbers: 50, 30 and 15.",
+                ),
+                io.Float.Input(
+                    "guidance",
+                    default=0.0,
+                    min=0.0,
+                    max=50.0,
+                    step=0.1,
+                    tooltip="How strongly to follow the picture; 0 takes the published 7. 1 needs half the time.",
+                ),
+                io.Boolean.Input(
+                    "outer_only",
+                    default=True,
+                    tooltip="Leave out the walls of hollows and what lies within them, which nobody sees.",
+                ),
+                io.Int.Input(
+                    "faces",
+                    default=FACES,
+                    min=0,
+                    max=10_000_000,
+                    step=1000,
+                    tooltip="About how many triangles the mesh has at most; 0 keeps all of them.",
+                ),
+            ],
+            outputs=[
+                *mesh_outputs(),
+                io.Image.Output(
+                    "image", display_name="image", tooltip="The object in its square on white, as the models saw it."
+                ),
+                io.String.Output(
+                    "report", display_name="report", tooltip="What was made, and how well it lies on its picture."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        models: Pixal3DDModels,
+        image: torch.Tensor,
+        fov: float,
+        mesh_scale: float,
+        seed: int,
+        fine: bool,
+        steps: int,
+        guidance: float,
+        outer_only: bool,
+        faces: int,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        samplings = {
+            name: replace(
+                stage.sampling, steps=steps or stage.sampling.steps, guidance=guidance or stage.sampling.guidance
+            )
+            for name, stage in models.stages.items()
+        }
+        fine = fine and models.fine is not None
+        masks = None if mask is None else mask.unbind(0)
+        with one_torch_thread():
+            items = [
+                _pictured(photo, own, math.radians(fov), mesh_scale or FIRST_SCALE)
+                for photo, own in paired(image.unbind(0), masks, "images and masks")
+            ]
+
+        def make(pair: tuple[int, PicturedObject], setting: None, progress: Progress) -> tuple[Mesh, str]:
+            index, item = pair
+            own = seed_of(seed, index)
+            if not mesh_scale:
+                part = Stage(progress, 0, SCALED, DONE)
+                fitted = fit_scale(models, item.pictures, own, samplings["structure"], progress=part)
+                item = replace(item, pictures=fitted)
+            drawing = Stage(progress, 0 if mesh_scale else SCALED, DRAWN, DONE)
+
+            def draw(with_fine: bool) -> DrawnMesh:
+                request = MeshRequest(own, with_fine, tuple(samplings.items()))
+                return draw_mesh(models, item.pictures, request, drawing)
+
+            drawn = within_memory(draw, [True, False] if fine else [False], ADVICE)
+            with one_torch_thread():
+                mesh = outer_parts(drawn.mesh) if outer_only else drawn.mesh
+                mesh = simplify(mesh, faces, Stage(progress, DRAWN, DONE, DONE)) if faces else mesh
+                overlap = asset_alignment(mesh, item, FinishOptions()).silhouette_iou
+            lines = [
+                f"Resolution {drawn.resolution}, latents at {' and '.join(f'{n:,}' for n in drawn.voxels)} voxels, "
+                f"seed {own}",
+                f"Scale {item.pictures.mesh_scale:.3f}, field of view {fov:g} degrees",
+                f"{len(mesh.faces):,} faces, {len(mesh.vertices):,} vertices, "
+                f"{'' if is_watertight(mesh.faces) else 'not '}watertight",
+                f"Picture: outline overlap {overlap:.4f}",
+            ]
+            if fine and len(drawn.voxels) == 1:
+                lines.append("Memory ran out in the fine stage, so this is the coarse mesh.")
+            progress(DONE, DONE)
+            return mesh, "\n".join(lines)
+
+        made = map_batch(list(enumerate(items)), make, [None], ADVICE)
+        text = "\n\n".join(report for _, report in made)
+        shown = as_output(torch.cat([item.pictures.images for item in items]))
+        return io.NodeOutput(*interop.emit([mesh for mesh, _ in made]), shown, text, ui={"text": [text]})
+
+
+def _pictured(photo: torch.Tensor, mask: torch.Tensor | None, fov: float, mesh_scale: float) -> PicturedObject:
+    """The object of a photo (H, W, 3 or 4), cut out and fitted into its square on white."""
+    photo = photo.cpu().float()
+    alpha: Any = photo[..., 3] if photo.shape[-1] == 4 else None
+    matte = cut_out(photo[..., :3], alpha, None if mask is None else mask.cpu().float())
+    return pictured_on_white(*fit_on_white(matte.rgb, matte.alpha), fov, mesh_scale)
+
+
+NODES = [Bundle3D_Pixal3DDImageTo3D]
