@@ -63,11 +63,11 @@ class Pixal3DDemoOptions:
     objects: int = 1200
     structure_decoder_steps: int = structure_autoencoder.OPTIONS.steps
     picture_steps: int = picture_features.OPTIONS.steps
-    structure_steps: int = FLOW_OPTIONS.steps
+    structure_steps: int = 4500
     shape_decoder_steps: int = voxel_autoencoder.SHAPE_OPTIONS.steps
-    shape_steps: int = FLOW_OPTIONS.steps
+    shape_steps: int = 6000
     texture_decoder_steps: int = voxel_autoencoder.TEXTURE_OPTIONS.steps
-    texture_steps: int = 500
+    texture_steps: int = FLOW_OPTIONS.steps
     seed: int = 0
 
 
@@ -87,7 +87,7 @@ def train_demo_pixal3d(
     shape = run.shape_flow(shape_decoder, reader)
     texture_decoder = run.voxel_autoencoder(TEXTURE)
     texture = run.texture_flow(shape_decoder, texture_decoder, reader)
-    unit = Normalisation((0.0,) * LATENTS, (1.0,) * LATENTS)
+    materials = run.encoded(TEXTURE, texture_decoder, voxel_autoencoder.material_features)
     family = Pixal3DFamily(
         encoder=reader.encoder,
         upsampler=reader.upsampler,
@@ -97,8 +97,9 @@ def train_demo_pixal3d(
         structure_decoder=structure_decoder.decoder,
         shape_decoder=shape_decoder.decoder,
         texture_decoder=texture_decoder.decoder,
-        shape_normalisation=unit,
-        texture_normalisation=unit,
+        # The decoder of shapes learned from normalised latents, that of materials from others.
+        shape_normalisation=Normalisation((0.0,) * LATENTS, (1.0,) * LATENTS),
+        texture_normalisation=materials.normalisation(),
     )
     save_family(target, family)
     keep_record(target / "training", {name: run.folder / name / LOG for name in run.trained}, options)
@@ -145,7 +146,7 @@ class _Run:
     def voxel_autoencoder(self, part: str) -> VoxelAutoencoder:
         config = SHAPE_DECODER if part == SHAPE else TEXTURE_DECODER
         name = f"{part}_decoder"
-        model = self._new(name, lambda: VoxelAutoencoder(config, FEATURES))
+        model = self._new(name, lambda: VoxelAutoencoder(config, FEATURES, unit=part == TEXTURE))
         shapes = part == SHAPE
         train = voxel_autoencoder.train_shape_autoencoder if shapes else voxel_autoencoder.train_texture_autoencoder
         base = voxel_autoencoder.SHAPE_OPTIONS if shapes else voxel_autoencoder.TEXTURE_OPTIONS
@@ -154,7 +155,7 @@ class _Run:
         return model
 
     def shape_flow(self, autoencoder: VoxelAutoencoder, reader: PictureReader) -> FlowTransformer:
-        encoded = self._encoded(SHAPE, autoencoder, voxel_autoencoder.shape_features)
+        encoded = self.encoded(SHAPE, autoencoder, voxel_autoencoder.shape_features).objects()
         seen = self._seen(SHAPE, reader, [coords for coords, _ in encoded], SHAPE_FLOW)
         examples = [FlowExample(file, latents) for file, (_, latents) in zip(seen, encoded)]
         return self._flow(SHAPE, SHAPE_FLOW, examples, uniform_times)
@@ -162,14 +163,28 @@ class _Run:
     def texture_flow(
         self, shape: VoxelAutoencoder, texture: VoxelAutoencoder, reader: PictureReader
     ) -> FlowTransformer:
-        shapes = self._encoded(SHAPE, shape, voxel_autoencoder.shape_features)
-        textures = self._encoded(TEXTURE, texture, voxel_autoencoder.material_features)
+        shapes = self.encoded(SHAPE, shape, voxel_autoencoder.shape_features).objects()
+        textures = self.encoded(TEXTURE, texture, voxel_autoencoder.material_features).objects()
         seen = self._seen(SHAPE, reader, [coords for coords, _ in shapes], SHAPE_FLOW)
         examples = [
             FlowExample(file, latents, beside)
             for file, (_, latents), (_, beside) in zip(seen, textures, shapes, strict=True)
         ]
         return self._flow(TEXTURE, TEXTURE_FLOW, examples, uniform_times)
+
+    def encoded(
+        self, stage: str, model: VoxelAutoencoder, features: Callable[[MaterialGrid], torch.Tensor]
+    ) -> EncodedObjects:
+        """Voxels and latents of all objects on the lattice of shapes."""
+        file = self.folder / f"{stage}_latents.safetensors"
+        if not file.is_file():
+            progress = self.watch(f"{stage} encoded of object")
+            found = voxel_autoencoder.encode_objects(
+                model, features, self.options.objects, voxel_autoencoder.RESOLUTION, self.options.seed, progress
+            )
+            with whole_file(file) as unfinished:
+                save_file(vars(found), unfinished)
+        return EncodedObjects(**load_file(file))
 
     def _flow(self, stage: str, config: FlowConfig, examples: Sequence[FlowExample], times: Times) -> FlowTransformer:
         flow = self._new(stage, lambda: FlowTransformer(config))
@@ -207,20 +222,6 @@ class _Run:
 
     def _placed(self, index: int) -> PlacedObject:
         return placed_object(index, self.options.seed)
-
-    def _encoded(
-        self, stage: str, model: VoxelAutoencoder, features: Callable[[MaterialGrid], torch.Tensor]
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Voxels and latents of each object on the lattice of shapes."""
-        file = self.folder / f"{stage}_latents.safetensors"
-        if not file.is_file():
-            progress = self.watch(f"{stage} encoded of object")
-            found = voxel_autoencoder.encode_objects(
-                model, features, self.options.objects, voxel_autoencoder.RESOLUTION, self.options.seed, progress
-            )
-            with whole_file(file) as unfinished:
-                save_file(vars(found), unfinished)
-        return EncodedObjects(**load_file(file)).objects()
 
     def _seen(
         self, stage: str, reader: PictureReader, coords: Sequence[torch.Tensor], config: FlowConfig

@@ -1,5 +1,8 @@
 """The networks of the small Pixal3D family, new, and its files as users have the published ones.
 
+There is no flow for fine shapes: the published way to their lattice (section 1.1, step 6) misses a fifth to a half of
+the surface's cells of one as small as theirs would be. Shapes and textures have one resolution.
+
 Source: specs/pixal3d.md sections 0.1, 0.2, 3.6 and 8.1.
 """
 
@@ -46,7 +49,7 @@ TEXTURE_FLOW = replace(SHAPE_FLOW, in_channels=2 * LATENTS, width=64, hidden=128
 STRUCTURE_DECODER = StructureDecoderConfig(latent_channels=LATENTS, channels=(32, 16, 8), blocks=1, middle_blocks=1)
 SHAPE_DECODER = VoxelDecoderConfig(latent_channels=LATENTS, channels=(64, 32, 32, 16), blocks=(2, 2, 2, 0))
 TEXTURE_DECODER = VoxelDecoderConfig(
-    latent_channels=LATENTS, out_channels=6, channels=(16, 16, 8, 8), blocks=(1, 0, 0, 0), subdivides=False
+    latent_channels=LATENTS, out_channels=6, channels=(16, 16, 16, 8), blocks=(1, 0, 0, 0), subdivides=False
 )
 SAMPLINGS = {
     "structure": replace(STRUCTURE, guidance=3.0),

@@ -1,8 +1,9 @@
-"""Training what sees pictures: features from which one tells, pixel by pixel, what a picture shows.
+"""Training what sees pictures: features from which one tells, pixel by pixel, what is around a place in a picture.
 
 That is whether there is an object, its colour, which way it faces, and where along the pixel's ray it begins and ends.
-Pixal3D's published features come from pictures of the world; a small family has none. The layers that tell are dropped
-afterwards.
+Places are any, not the middles of patches, for voxels appear anywhere: what is between patches has to tell as well as
+they do. Pixal3D's published features come from pictures of the world; a small family has none. The layers that tell are
+dropped afterwards.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..progress import Progress, silent
 from ..rendering.interpolate import interpolate
 from ..rendering.rasterise import rasterise
 from ..views.camera import Camera
+from ..volumes.back_projection import sample_features
 from .loop import LoopOptions, train_to_average
 from .placed_objects import PlacedObject, PlacedPictures
 from .plain_attention import PlainAttention
@@ -31,6 +33,9 @@ from .whole_file import whole_file
 BATCH = 8
 UPSAMPLED = 2  # pictures of a batch whose features are upsampled, which takes longer than to encode them
 PIXELS = 512  # of them that are read there
+PLACES = 192  # of each picture that are told of
+WINDOW = 8  # pixels along a window, every one of them and every other one: of a voxel of a shape and of a structure
+STRIDES = (1, 2)
 OPTIONS = LoopOptions(steps=4000, learning_rate=1.5e-3, warmup=100, average=0.995, save_every=100, log_every=50)
 WIDTH = 256
 TOLD = ("covered", "red", "green", "blue", "right", "up", "toward", "begin", "end")
@@ -49,11 +54,10 @@ class PictureReader(nn.Module):
         self.encoder.embeddings.mask_token.requires_grad_(False)
         self.upsampler = FeatureUpsampler(upsampler)
         self.special = 1 + encoder.registers
-        self.patch = encoder.patch_size
         self.whole = nn.Linear(self.special * encoder.width, WIDTH)
-        self.of_patch = nn.Linear(encoder.width, WIDTH)
+        self.of_place = nn.Linear(encoder.width, WIDTH)
         self.of_pixel = nn.Linear(encoder.width, WIDTH)
-        self.patch_layers = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, len(TOLD) * self.patch**2))
+        self.place_layers = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, len(TOLD) * len(STRIDES) * WINDOW**2))
         self.pixel_layers = nn.Sequential(nn.SiLU(), nn.Linear(WIDTH, len(TOLD)))
 
     def train(self, mode: bool = True) -> PictureReader:
@@ -62,22 +66,25 @@ class PictureReader(nn.Module):
         self.encoder.eval()
         return self
 
-    def forward(self, pictures: torch.Tensor, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What ``pictures`` (B, 3, S, S) in [0, 1] show: (B, 9, S, S) as their patches tell, and (b, P, 9) as upsampled
-        features tell at the ``pixels`` (b, P), counted row by row, of the first b of them.
+    def forward(
+        self, pictures: torch.Tensor, places: torch.Tensor, pixels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``pictures`` (B, 3, S, S) in [0, 1] show: (B, 9, P, W) in the windows around ``places`` (B, P, 2), x and
+        y from -1 to 1, and (b, 9, Q) as upsampled features tell at ``pixels`` (b, Q), counted row by row, of the first
+        b of them.
         """
         mean, std = (pictures.new_tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
         seen = self.encoder((pictures - mean) / std).last_hidden_state
         whole, patches = seen.tensor_split([self.special], dim=1)
         whole = self.whole(whole.flatten(1))[:, None]
         side = math.isqrt(patches.shape[1])
-        told = functional.pixel_shuffle(
-            self.patch_layers(self.of_patch(patches) + whole).transpose(1, 2).unflatten(-1, (side, side)), self.patch
-        )
+        maps = patches.transpose(1, 2).unflatten(-1, (side, side)).float()
+        at = torch.stack([sample_features(own, wanted) for own, wanted in zip(maps, places)])
+        told = self.place_layers(self.of_place(at) + whole).unflatten(-1, (len(TOLD), -1)).transpose(1, 2)
         fine = []
-        for picture, own, wanted in zip(pictures, patches.transpose(1, 2).unflatten(-1, (side, side)).float(), pixels):
+        for picture, own, wanted in zip(pictures, maps, pixels):
             fine.append(self.upsampler(picture, own, picture.shape[-1])(_centres(wanted, picture.shape[-1])))
-        return told, self.pixel_layers(self.of_pixel(torch.stack(fine)) + whole[: len(fine)])
+        return told, self.pixel_layers(self.of_pixel(torch.stack(fine)) + whole[: len(fine)]).transpose(1, 2)
 
 
 def write_surfaces(path: Path, placed: Callable[[], PlacedObject], size: int) -> None:
@@ -98,7 +105,7 @@ def write_surfaces(path: Path, placed: Callable[[], PlacedObject], size: int) ->
 
 def surface(mesh: Mesh, camera: Camera, size: int) -> torch.Tensor:
     """(6, S, S) int8: one view of `write_surfaces`."""
-    clip = torch.nn.functional.pad(mesh.vertices.double(), (0, 1), value=1.0) @ camera.world_to_clip().T
+    clip = functional.pad(mesh.vertices.double(), (0, 1), value=1.0) @ camera.world_to_clip().T
     local = (mesh.vertices.double() @ camera.rotation().T).float()[None]
     front = clip.float()[None]
     back = front * front.new_tensor((1.0, 1.0, -1.0, 1.0))
@@ -131,13 +138,23 @@ def train_pictures(
         picked = torch.randint(len(pictures), (BATCH,), generator=generator).tolist()
         examples = [_example(pictures[index], surfaces[index], generator) for index in picked]
         images, true = (torch.stack(each) for each in zip(*examples))
+        places = 2.0 * torch.rand(len(images), PLACES, 2, generator=generator) - 1.0
         pixels = torch.randint(images[0, 0].numel(), (UPSAMPLED, PIXELS), generator=generator)
         with torch.autocast("cpu", torch.bfloat16), PlainAttention():
-            told, fine = model(as_if_drawn(images, generator), pixels)
+            told, fine = model(as_if_drawn(images, generator), places, pixels)
         wanted = true[:UPSAMPLED].flatten(2).gather(2, pixels[:, None].expand(-1, len(TOLD), -1))
-        return reading_loss(told.float(), true) + reading_loss(fine.float().transpose(1, 2), wanted)
+        return reading_loss(told.float(), in_windows(true, places)) + reading_loss(fine.float(), wanted)
 
     train_to_average(model, loss, folder, options, seed, progress, is_hidden=is_hidden)
+
+
+def in_windows(true: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """(B, C, P, W) of ``true`` (B, C, S, S) in the windows around ``places`` (B, P, 2); zero beyond the picture."""
+    steps = 2.0 / true.shape[-1] * (torch.arange(WINDOW) - (WINDOW - 1) / 2.0)
+    down, across = torch.meshgrid(steps, steps, indexing="ij")
+    offsets = torch.cat([stride * torch.stack((across, down), dim=-1).flatten(0, 1) for stride in STRIDES])
+    wanted = places[:, :, None] + offsets
+    return functional.grid_sample(true, wanted, mode="nearest", align_corners=False)
 
 
 def reading_loss(told: torch.Tensor, true: torch.Tensor) -> torch.Tensor:

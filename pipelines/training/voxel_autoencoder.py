@@ -17,6 +17,7 @@ from torch.nn import functional
 from ..meshes.mesh import Mesh
 from ..pixal3d.config import VoxelDecoderConfig
 from ..pixal3d.decode import MARGIN
+from ..pixal3d.normalisation import Normalisation
 from ..pixal3d.voxel_decoder import VoxelDecoder
 from ..progress import Progress, silent
 from ..volumes.neighbours import neighbour_map
@@ -25,24 +26,29 @@ from ..volumes.sparse_voxels import SparseVoxels
 from ..volumes.subdivide import CHILDREN
 from .loop import LoopOptions, train_to_average
 from .placed_objects import placed_object
-from .placed_voxels import MaterialGrid, VoxelTree, batched, material_grid, voxel_tree
+from .placed_voxels import MATERIAL, MaterialGrid, VoxelTree, batched, material_grid, voxel_tree
 
 RESOLUTION = 128
 BATCH = 2
 SHAPE_OPTIONS = LoopOptions(steps=1500, learning_rate=5e-3, warmup=50, average=0.99, save_every=20, log_every=20)
-TEXTURE_OPTIONS = LoopOptions(steps=300, learning_rate=3e-3, warmup=30, average=0.98, save_every=20, log_every=20)
+TEXTURE_OPTIONS = LoopOptions(steps=300, learning_rate=1e-3, warmup=30, average=0.98, save_every=20, log_every=20)
 NOISE = 0.1  # deviation of what is added to latents of a deviation of one, so that nearby ones mean nearly the same
 SIZES = (0.5, 2.0)  # of objects over what they fill: of what is larger than the cube, a part is seen
 WIDTHS = (64, 32, 16)  # of an encoder, coarsest first
 EDGE_WEIGHT, OFFSET_WEIGHT, SPLIT_WEIGHT = 1.0, 4.0, 0.1
 MISSING_WEIGHT = 2.0  # a child that is missing tears a hole, one too many shows nothing
+OUTWEIGHS = 4.0
 SMALLEST = 64  # voxels of a part that is worth learning from
 
 
 class VoxelAutoencoder(nn.Module):
-    """``decoder`` and an encoder for it, whose latents have a mean of zero and a deviation of one in a batch."""
+    """``decoder`` and an encoder for it, which sees ``inputs`` features of a voxel.
 
-    def __init__(self, config: VoxelDecoderConfig, inputs: int) -> None:
+    ``unit``, for what hardly varies within a coarse voxel: its mean is seen at once, the latents of each voxel have a
+    root mean square of one, and a new decoder does the same everywhere.
+    """
+
+    def __init__(self, config: VoxelDecoderConfig, inputs: int, unit: bool = False) -> None:
         super().__init__()
         self.decoder = VoxelDecoder(config)
         self.input_layer = nn.Linear(inputs, WIDTHS[-1])
@@ -50,9 +56,12 @@ class VoxelAutoencoder(nn.Module):
         self.merges = nn.ModuleList(nn.Linear(CHILDREN * fine, own) for own, fine in zip(WIDTHS, finer))
         self.near = nn.ModuleList(_Near(WIDTHS[0]) for _ in range(2))
         self.output_layer = nn.Linear(WIDTHS[0], config.latent_channels)
+        self.of_mean = nn.Linear(inputs, config.latent_channels) if unit else None
+        if unit:
+            _alike(self.decoder)
 
     def latents(self, features: torch.Tensor, tree: VoxelTree, resolution: int) -> torch.Tensor:
-        """(N, C), not normalised, of ``features`` (M, inputs) of the finest voxels, in the order of ``tree``."""
+        """(N, C) of ``features`` (M, inputs) of the finest voxels, in the order of ``tree``."""
         hidden = self.input_layer(features)
         for merge, children in zip(reversed(list(self.merges)), reversed(tree.children)):
             spread = hidden.new_zeros(children.numel(), hidden.shape[1])
@@ -62,7 +71,46 @@ class VoxelAutoencoder(nn.Module):
         for block in self.near:
             hidden = block(hidden, neighbours)
         latents: torch.Tensor = self.output_layer(hidden)
-        return latents
+        if self.of_mean is None:
+            return latents
+        return functional.rms_norm(latents + self.of_mean(_means(features, tree)), latents.shape[-1:])
+
+
+@torch.no_grad()
+def _alike(decoder: VoxelDecoder) -> None:
+    """Lets every convolution of a new decoder see a voxel alone and make the same of it for all of its children.
+
+    Otherwise what a latent means differs from one finest voxel to the next, and nothing is found out. What a split hands
+    on differs, too: so what it makes outweighs that.
+    """
+    decoder.output_layer.weight[3:] = 0.0
+    decoder.output_layer.bias[3:] = 2.0 * torch.tensor(MATERIAL) - 1.0  # else all there is serves to say this
+    outweighs = 1.0
+    for name, weight in decoder.named_parameters():
+        if weight.ndim == 5:
+            middle = weight[:, 1, 1, 1] * weight[0, ..., 0].numel() ** 0.5
+            if name.endswith("conv1.weight"):
+                middle = middle[: len(middle) // CHILDREN].repeat(CHILDREN, 1)
+            if name.endswith("conv2.weight"):
+                outweighs *= OUTWEIGHS
+                middle = middle * outweighs
+            weight.zero_()
+            weight[:, 1, 1, 1] = middle
+
+
+def _owners(tree: VoxelTree) -> torch.Tensor:
+    """(M,): which of the coarsest voxels each of the finest lies in."""
+    owners = torch.arange(len(tree.coords))
+    for children in tree.children:
+        owners = owners[children.reshape(-1).nonzero().squeeze(1) // CHILDREN]
+    return owners
+
+
+def _means(features: torch.Tensor, tree: VoxelTree) -> torch.Tensor:
+    """(N, C) means over the finest voxels, with ``features`` (M, C), of each coarsest one."""
+    owners = _owners(tree)
+    sums = features.new_zeros(len(tree.coords), features.shape[1]).index_add(0, owners, features)
+    return sums / torch.bincount(owners, minlength=len(tree.coords))[:, None]
 
 
 class _Near(nn.Module):
@@ -99,12 +147,15 @@ def train_shape_autoencoder(
     seed: int = 0,
     progress: Progress = silent,
 ) -> None:
-    """Trains ``model`` in place to give back the dual grids of the first ``objects`` placed objects, at any size."""
+    """Trains ``model`` in place to give back the dual grids of the first ``objects`` placed objects, at any size.
+
+    Latents are those of `normalised`, in every batch.
+    """
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
         samples, tree = _batch(objects, seed, generator)
         features = torch.cat([shape_features(sample) for sample in samples])[tree.rows]
-        latents = _noisy(model.latents(features, tree, RESOLUTION), generator)
+        latents = _noisy(normalised(model.latents(features, tree, RESOLUTION)), generator)
         logits, heads = decoded_as_told(model.decoder, latents, tree)
         return subdivision_loss(logits, tree) + head_loss(heads, features)
 
@@ -119,13 +170,18 @@ def train_texture_autoencoder(
     seed: int = 0,
     progress: Progress = silent,
 ) -> None:
-    """Trains ``model`` in place to give back the materials of the first ``objects`` placed objects, at any size."""
+    """Trains ``model`` in place to give back the materials of the first ``objects`` placed objects, at any size.
+
+    Its latents are to be of unit size, not normalised: the mean and deviation of a batch say nothing of all colours.
+    An object has few of them, so every other coarse voxel gets one of its own.
+    """
 
     def loss(step: int, generator: torch.Generator) -> torch.Tensor:
         samples, tree = _batch(objects, seed, generator)
         features = torch.cat([material_features(sample) for sample in samples])[tree.rows]
-        latents = _noisy(model.latents(features, tree, RESOLUTION), generator)
-        _, heads = decoded_as_told(model.decoder, latents, tree)
+        features = _recolored(features, tree, generator)
+        latents = model.latents(features, tree, RESOLUTION)
+        _, heads = decoded_as_told(model.decoder, _noisy(latents, generator), tree)
         return (heads - features).abs().mean()
 
     train_to_average(model, loss, folder, options, seed, progress)
@@ -178,7 +234,7 @@ def head_loss(heads: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
 @dataclass(frozen=True)
 class EncodedObjects:
     """Of objects one after the other, ``lengths`` (B,) voxels each: ``coords`` (N, 3) uint8 and ``latents`` (N, C)
-    float32 with a mean of zero and a deviation of one in each channel.
+    float32 as an encoder gives them.
     """
 
     lengths: torch.Tensor
@@ -186,9 +242,14 @@ class EncodedObjects:
     latents: torch.Tensor
 
     def objects(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Voxels and latents of each."""
+        """Voxels and latents of each, with a mean of zero and a deviation of one in each channel of all."""
         lengths = self.lengths.tolist()
-        return list(zip(self.coords.split(lengths), self.latents.split(lengths)))
+        return list(zip(self.coords.split(lengths), normalised(self.latents).split(lengths)))
+
+    def normalisation(self) -> Normalisation:
+        """What takes those latents back to what the encoder gave."""
+        deviation, mean = torch.std_mean(self.latents, dim=0)
+        return Normalisation(tuple(mean.tolist()), tuple(deviation.tolist()))
 
 
 @torch.no_grad()
@@ -208,10 +269,13 @@ def encode_objects(
         coords.append(tree.coords[:, 1:].to(torch.uint8))
         latents.append(model.latents(features(sample)[tree.rows], tree, resolution))
         progress(index + 1, objects)
-    found = torch.cat(latents)
-    deviation, mean = torch.std_mean(found, dim=0)
-    lengths = torch.tensor([len(each) for each in coords])
-    return EncodedObjects(lengths, torch.cat(coords), (found - mean) / deviation)
+    return EncodedObjects(torch.tensor([len(each) for each in coords]), torch.cat(coords), torch.cat(latents))
+
+
+def normalised(latents: torch.Tensor) -> torch.Tensor:
+    """Latents (N, C) with a mean of zero and a deviation of one in each channel."""
+    deviation, mean = torch.std_mean(latents, dim=0)
+    return (latents - mean) / deviation
 
 
 def sized(mesh: Mesh, size: float, centre: torch.Tensor) -> Mesh:
@@ -235,6 +299,13 @@ def _batch(objects: int, seed: int, generator: torch.Generator) -> tuple[list[Ma
     return samples, voxel_tree(batched(grids), RESOLUTION, 3)
 
 
+def _recolored(features: torch.Tensor, tree: VoxelTree, generator: torch.Generator) -> torch.Tensor:
+    """Material features (M, 6) with another base colour in about half of the coarsest voxels."""
+    own = 2.0 * torch.rand(len(tree.coords), 3, generator=generator) - 1.0
+    chosen, owners = torch.rand(len(tree.coords), 1, generator=generator) < 0.5, _owners(tree)
+    color = torch.where(chosen[owners], own[owners], features[:, :3])
+    return torch.cat((color, features[:, 3:]), dim=1)
+
+
 def _noisy(latents: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    deviation, mean = torch.std_mean(latents, dim=0)
-    return (latents - mean) / deviation + NOISE * torch.randn(latents.shape, generator=generator)
+    return latents + NOISE * torch.randn(latents.shape, generator=generator)

@@ -13,8 +13,11 @@ from bundle3d.pipelines.training.picture_features import (
     COVERED,
     EXTENT,
     NORMAL,
+    STRIDES,
     TOLD,
+    WINDOW,
     PictureReader,
+    in_windows,
     reading_loss,
     surface,
     write_surfaces,
@@ -55,11 +58,23 @@ def test_a_file_holds_all_views_and_is_written_once(tmp_path: Path) -> None:
     write_surfaces(path, lambda: pytest.fail("made again"), SIZE)
 
 
-def test_a_reader_tells_all_pixels_and_those_that_are_asked_for() -> None:
+def test_a_reader_tells_of_places_and_of_pixels() -> None:
     torch.manual_seed(0)
     reader = PictureReader(ENCODER, UPSAMPLER).eval()
-    told, fine = reader(torch.rand(3, 3, 32, 32), torch.randint(32 * 32, (2, 7)))
-    assert told.shape == (3, len(TOLD), 32, 32) and fine.shape == (2, 7, len(TOLD))
+    told, fine = reader(torch.rand(3, 3, 32, 32), torch.rand(3, 5, 2), torch.randint(32 * 32, (2, 7)))
+    assert told.shape == (3, len(TOLD), 5, len(STRIDES) * WINDOW**2) and fine.shape == (2, len(TOLD), 7)
+
+
+def test_a_window_is_what_is_around_its_place() -> None:
+    size, place = 32, (20, 12)  # the corner where four pixels meet, across and down
+    picture = torch.arange(float(size * size)).reshape(1, 1, size, size)
+    at = 2.0 * torch.tensor(place) / size - 1.0
+    near, wide = in_windows(picture, at[None, None])[0, 0, 0].split(WINDOW**2)
+    half = WINDOW // 2
+    expected = picture[0, 0, place[1] - half : place[1] + half, place[0] - half : place[0] + half]
+    assert torch.equal(near, expected.flatten())
+    assert float(wide.mean()) == float(near.mean()) and float(wide.std()) > 1.9 * float(near.std())
+    assert not in_windows(picture, torch.full((1, 1, 2), 3.0)).any()
 
 
 def test_only_coverage_counts_where_there_is_no_object() -> None:

@@ -84,7 +84,7 @@ def new_voxels(outputs: int) -> VoxelAutoencoder:
     config = VoxelDecoderConfig(
         latent_channels=4, out_channels=outputs, channels=(16, 16, 8, 8), blocks=(1, 0, 0, 0), subdivides=shapes
     )
-    return VoxelAutoencoder(config, 6)
+    return VoxelAutoencoder(config, 6, unit=not shapes)
 
 
 def new_flow() -> FlowTransformer:
@@ -162,7 +162,14 @@ def test_encoded_objects_lie_at_the_voxels_that_a_shape_is_sampled_at() -> None:
     encoded = encode_objects(new_voxels(7), voxel_autoencoder.shape_features, 2, VOXELS, 0)
     assert [len(coords) for coords, _ in encoded.objects()] == encoded.lengths.tolist()
     assert int(encoded.coords.max()) < VOXELS // 8
-    torch.testing.assert_close(encoded.latents.std(0), torch.ones(4), atol=1e-4, rtol=0)
+    latents = torch.cat([latents for _, latents in encoded.objects()])
+    torch.testing.assert_close(latents.std(0), torch.ones(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(encoded.normalisation().latents(latents), encoded.latents, atol=1e-4, rtol=0)
+
+
+def test_latents_of_materials_are_of_unit_size() -> None:
+    encoded = encode_objects(new_voxels(6), voxel_autoencoder.material_features, 1, VOXELS, 0)
+    torch.testing.assert_close(encoded.latents.square().mean(1), torch.ones(len(encoded.coords)), atol=1e-3, rtol=0)
 
 
 def test_an_object_is_shown_with_its_first_picture_and_at_times_with_others() -> None:

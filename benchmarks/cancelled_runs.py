@@ -1,0 +1,77 @@
+"""What cancelled runs of a workflow leave in the server's memory.
+
+    python benchmarks/cancelled_runs.py "workflows/Image to 3D (Pixal3D).json" [--set "Node title.input=value" ...]
+        --seed "Sample structure.seed" [--cancels 10]
+
+The workflow is run whole twice in a real ComfyUI of its own, then cancelled at ten moments spread over its duration,
+each time with another seed, then run whole once more. rss_mb: the process's resident memory after each run; growth:
+after the last cancel over after the second whole run, as a ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from bundle3d.benchmarks import measure
+from bundle3d.pipelines.runner.run import run_workflow
+from bundle3d.pipelines.runner.server import ComfyServer
+
+SETTLE = 2.0  # seconds after a run, in which ComfyUI collects its garbage
+MOST_GROWTH = 1.05
+
+
+async def cancelled(run: Any, after: float) -> bool:
+    """Starts a run and takes it off the server after so many seconds; whether it was still running then."""
+    task = asyncio.create_task(run)
+    await asyncio.sleep(after)
+    still = not task.done()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return still
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workflow", type=Path)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="Node title.input=value")
+    parser.add_argument("--seed", required=True, help="the input, as 'Node title.input', that makes runs differ")
+    parser.add_argument("--cancels", type=int, default=10)
+    given = parser.parse_args()
+    settings = dict(setting.split("=", 1) for setting in given.settings)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder, ComfyServer(only_this_pack=True) as server:
+        assert server.process is not None
+        process = psutil.Process(server.process.pid)
+
+        def run(seed: int) -> Any:
+            own = {**settings, given.seed: str(seed)}
+            return run_workflow(given.workflow, own, Path(folder) / str(seed), server.url, alive=server.alive)
+
+        def note(kind: str, seconds: float) -> None:
+            time.sleep(SETTLE)
+            rows.append({"run": kind, "seconds": round(seconds, 1), "rss_mb": process.memory_info().rss >> 20})
+            print(rows[-1], flush=True)
+
+        whole = 0.0
+        for seed in range(2):
+            whole = asyncio.run(run(seed))["seconds"]
+            note("whole", whole)
+        before = rows[-1]["rss_mb"]
+        for number in range(given.cancels):
+            after = whole * (number + 0.5) / given.cancels
+            note("cancelled" if asyncio.run(cancelled(run(2 + number), after)) else "too late", after)
+        growth = round(rows[-1]["rss_mb"] / before, 4)
+        note("whole", asyncio.run(run(2 + given.cancels))["seconds"])
+    verdict = "reaches" if growth <= MOST_GROWTH else "MISSES"
+    print(f"growth {growth} {verdict} {MOST_GROWTH}")
+    print(measure.write("cancelled_runs", rows, workflow=given.workflow.name, settings=settings, growth=growth))
+
+
+if __name__ == "__main__":
+    main()
