@@ -80,8 +80,8 @@ class VoxelAutoencoder(nn.Module):
 def _alike(decoder: VoxelDecoder) -> None:
     """Lets every convolution of a new decoder see a voxel alone and make the same of it for all of its children.
 
-    Otherwise what a latent means differs from one finest voxel to the next, and nothing is found out. What a split hands
-    on differs, too: so what it makes outweighs that.
+    Otherwise what a latent means differs from one finest voxel to the next, and nothing is found out. What a split
+    hands on differs, too: so what it makes outweighs that.
     """
     decoder.output_layer.weight[3:] = 0.0
     decoder.output_layer.bias[3:] = 2.0 * torch.tensor(MATERIAL) - 1.0  # else all there is serves to say this
