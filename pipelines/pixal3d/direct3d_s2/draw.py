@@ -86,7 +86,7 @@ def draw_mesh(
     for name, sampling in samplings.items():
         stage, done = stages[name], sampling.evaluations()
         if mesh is not None:
-            places = finer_places(mesh, stage.resolution)
+            places = finer_places(mesh, stage.resolution, Stage(parts[name], 0, 0, 1))
             counts.append(len(places))
         drawing = Stage(parts[name], 0, done, done + DECODING)
         latents = sample_distances(models, stage, seen, places, generator, sampling, drawing)
@@ -194,13 +194,13 @@ def decode_mesh(stage: StageModel, latents: SparseVoxels, level: float = LEVEL, 
     return mesh.with_(vertices=2.0 * mesh.vertices / finest - 1.0)
 
 
-def finer_places(mesh: Mesh, resolution: int) -> torch.Tensor:
+def finer_places(mesh: Mesh, resolution: int, progress: Progress = silent) -> torch.Tensor:
     """(M, 3) int32 voxels of a lattice of ``resolution``^3 latents near the surface of ``mesh``.
 
-    Those of which one of the 8^3 samples is nearer than four of their steps.
+    Those of which one of the 8^3 samples is nearer than four of their steps. ``progress`` counts levels of the search.
     """
     samples = FACTOR * resolution
-    return cells_near_surface(mesh.vertices / 2, mesh.faces, samples, FACTOR, NEAR / samples)
+    return cells_near_surface(mesh.vertices / 2, mesh.faces, samples, FACTOR, NEAR / samples, progress)
 
 
 def flow_bytes(width: int, hidden: int, voxels: int, dtype: torch.dtype) -> int:
