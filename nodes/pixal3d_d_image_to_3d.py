@@ -15,9 +15,9 @@ from ..pipelines.meshes.simplify import simplify
 from ..pipelines.meshes.topology import is_watertight
 from ..pipelines.photo.matte import cut_out
 from ..pipelines.pixal3d.direct3d_s2.draw import DrawnMesh, MeshRequest, draw_mesh
-from ..pipelines.pixal3d.direct3d_s2.fit_scale import FIRST_SCALE, fit_scale
+from ..pipelines.pixal3d.direct3d_s2.fit_scale import fit_scale
 from ..pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
-from ..pipelines.pixal3d.direct3d_s2.prepare import FOV, MESH_SCALE, fit_on_white, pictured_on_white
+from ..pipelines.pixal3d.direct3d_s2.prepare import FOV, fit_on_white, pictured_on_white
 from ..pipelines.pixal3d.finish.options import FinishOptions
 from ..pipelines.pixal3d.pictured_object import PicturedObject, asset_alignment
 from ..pipelines.pixal3d.sampler import MOST_STEPS
@@ -68,14 +68,11 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
                     tooltip="Horizontal field of view of the object's square in degrees; the published 11.46 is nearly "
                     "without perspective. MoGe can tell it of the picture.",
                 ),
-                io.Float.Input(
-                    "mesh_scale",
-                    default=MESH_SCALE,
-                    min=0.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="How much of the volume the object takes, as published 0.9. 0 finds the largest that fits, "
-                    "for the time of two to three more structures.",
+                io.Boolean.Input(
+                    "fill_volume",
+                    default=False,
+                    tooltip="Draw the object as large as fits into the volume, which two to three more structures "
+                    "find; otherwise the volume is a little larger than the picture's square, as published.",
                 ),
                 seed_input(
                     "Every seed draws another object; a batch takes this seed and those after it.", LARGEST_SEED
@@ -132,7 +129,7 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
         models: Pixal3DDModels,
         image: torch.Tensor,
         fov: float,
-        mesh_scale: float,
+        fill_volume: bool,
         seed: int,
         fine: bool,
         steps: int,
@@ -151,18 +148,20 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
         masks = None if mask is None else mask.unbind(0)
         with one_torch_thread():
             items = [
-                _pictured(photo, own, math.radians(fov), mesh_scale or FIRST_SCALE)
+                _pictured(photo, own, math.radians(fov))
                 for photo, own in paired(image.unbind(0), masks, "images and masks")
             ]
 
         def make(pair: tuple[int, PicturedObject], setting: None, progress: Progress) -> tuple[Mesh, str]:
             index, item = pair
             own = seed_of(seed, index)
-            if not mesh_scale:
+            enlarged = 1.0
+            if fill_volume:
                 part = Stage(progress, 0, SCALED, DONE)
                 fitted = fit_scale(models, item.pictures, own, samplings["structure"], progress=part)
+                enlarged = fitted.mesh_scale / item.pictures.mesh_scale
                 item = replace(item, pictures=fitted)
-            drawing = Stage(progress, 0 if mesh_scale else SCALED, DRAWN, DONE)
+            drawing = Stage(progress, SCALED if fill_volume else 0, DRAWN, DONE)
 
             def draw(with_fine: bool) -> DrawnMesh:
                 request = MeshRequest(own, with_fine, tuple(samplings.items()))
@@ -176,7 +175,7 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
             lines = [
                 f"Resolution {drawn.resolution}, latents at {' and '.join(f'{n:,}' for n in drawn.voxels)} voxels, "
                 f"seed {own}",
-                f"Scale {item.pictures.mesh_scale:.3f}, field of view {fov:g} degrees",
+                f"Field of view {fov:g} degrees, {enlarged:.3f} times as large in the volume as published",
                 f"{len(mesh.faces):,} faces, {len(mesh.vertices):,} vertices, "
                 f"{'' if is_watertight(mesh.faces) else 'not '}watertight",
                 f"Picture: outline overlap {overlap:.4f}",
@@ -192,12 +191,12 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
         return io.NodeOutput(*interop.emit([mesh for mesh, _ in made]), shown, text, ui={"text": [text]})
 
 
-def _pictured(photo: torch.Tensor, mask: torch.Tensor | None, fov: float, mesh_scale: float) -> PicturedObject:
+def _pictured(photo: torch.Tensor, mask: torch.Tensor | None, fov: float) -> PicturedObject:
     """The object of a photo (H, W, 3 or 4), cut out and fitted into its square on white."""
     photo = photo.cpu().float()
     alpha: Any = photo[..., 3] if photo.shape[-1] == 4 else None
     matte = cut_out(photo[..., :3], alpha, None if mask is None else mask.cpu().float())
-    return pictured_on_white(*fit_on_white(matte.rgb, matte.alpha), fov, mesh_scale)
+    return pictured_on_white(*fit_on_white(matte.rgb, matte.alpha), fov)
 
 
 NODES = [Bundle3D_Pixal3DDImageTo3D]

@@ -19,7 +19,7 @@ GRAPH: dict[str, Any] = {
     "mesh": {
         "class_type": "Bundle3D_Pixal3DDImageTo3D",
         "inputs": {
-            "models": ["models", 0], "image": ["photo", 0], "mask": ["photo", 1], "fov": 11.46, "mesh_scale": 0.0,
+            "models": ["models", 0], "image": ["photo", 0], "mask": ["photo", 1], "fov": 11.46, "fill_volume": True,
             "seed": 5, "fine": True, "steps": 2, "guidance": 0.0, "outer_only": True, "faces": 3000,
         },
     },

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from bundle3d.nodes import pixal3d_d_image_to_3d as node_module
 from bundle3d.nodes.interop import accept
 from bundle3d.pipelines.errors import Bundle3DError
+from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.topology import is_watertight
+from bundle3d.pipelines.pixal3d.conditioning import Pictures
 from bundle3d.pipelines.pixal3d.direct3d_s2 import draw as draw_module
 from bundle3d.pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
 from bundle3d.pipelines.pixal3d.direct3d_s2.prepare import FOV
 from bundle3d.tests.support.tiny_pixal3d_d import ENCODER, FOLDER, RESOLUTION, UPSAMPLER, save_tiny_pixal3d_d
 
 Run = Callable[..., Any]
-FAST = {"steps": 1, "guidance": 1.0, "faces": 2000}
+FAST: dict[str, Any] = {"steps": 1, "guidance": 1.0, "faces": 2000}
 
 
 @pytest.fixture
@@ -38,6 +43,13 @@ def photo() -> torch.Tensor:
     image = torch.ones(1, 60, 60, 3)
     image[0, 10:50, 15:45] = 0.5 * torch.rand(40, 30, 3, generator=torch.Generator().manual_seed(0))
     return image
+
+
+def differ(first: Mesh, second: Mesh) -> bool:
+    """By more than rounding."""
+    if first.vertices.shape != second.vertices.shape:
+        return True
+    return not torch.allclose(first.vertices, second.vertices, atol=1e-4)
 
 
 def test_the_folder_and_its_companions_are_offered_and_loaded(
@@ -77,7 +89,7 @@ def test_a_photo_becomes_a_closed_mesh(run: Run, models: Pixal3DDModels, photo: 
     assert float(own.vertices.abs().max()) < 1.1
     assert image.shape == (1, 518, 518, 3) and image[0, 5, 5].tolist() == [1.0, 1.0, 1.0]
     assert float(image[0, 259, 259].max()) <= 0.6  # the object is in the middle
-    assert f"Resolution {RESOLUTION}" in report and "Scale 0.900, field of view 11.46" in report
+    assert f"Resolution {RESOLUTION}" in report and "Field of view 11.46 degrees, 1.000 times as large" in report
     assert "watertight" in report and "outline overlap" in report
     again = accept(run("Bundle3D_Pixal3DDImageTo3D", models=models, image=photo, **FAST)[0])[0]
     assert torch.equal(again.vertices, own.vertices)
@@ -91,11 +103,25 @@ def test_widgets_do_what_they_say(run: Run, models: Pixal3DDModels, photo: torch
     plain, report = made(faces=0)
     assert f"Resolution {RESOLUTION // 2}" in report and len(plain.faces) > 2000
     assert len(made(faces=0, outer_only=False)[0].faces) >= len(plain.faces)
-    for other in ({"seed": 1}, {"fov": 40.0}, {"mesh_scale": 0.6}, {"steps": 2}, {"guidance": 5.0}):
-        changed, _ = made(faces=0, **other)
-        assert changed.vertices.shape != plain.vertices.shape or not torch.equal(changed.vertices, plain.vertices)
-    fitted, report = made(mesh_scale=0.0)
-    assert "Scale 0.900" not in report and len(fitted.faces) > 0
+    for other in ({"seed": 1}, {"fov": 40.0}, {"steps": 2}, {"guidance": 5.0}):
+        assert differ(made(faces=0, **other)[0], plain)
+
+
+def test_an_object_fills_the_volume_where_it_is_to(
+    run: Run, models: Pixal3DDModels, photo: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = {"models": models, "image": photo, **FAST, "fine": False, "faces": 0}
+    plain = accept(run("Bundle3D_Pixal3DDImageTo3D", **call)[0])[0]
+    output = run("Bundle3D_Pixal3DDImageTo3D", fill_volume=True, **call)
+    [found] = re.findall(r"degrees, ([\d.]+) times as large", output[3])
+    assert float(found) > 0
+
+    def doubled(models: Pixal3DDModels, pictures: Pictures, *rest: Any, **named: Any) -> Pictures:
+        return replace(pictures, mesh_scale=2 * pictures.mesh_scale)
+
+    monkeypatch.setattr(node_module, "fit_scale", doubled)
+    output = run("Bundle3D_Pixal3DDImageTo3D", fill_volume=True, **call)
+    assert "2.000 times as large" in output[3] and differ(accept(output[0])[0], plain)
 
 
 def test_every_photo_of_a_batch_is_drawn_alone(run: Run, models: Pixal3DDModels, photo: torch.Tensor) -> None:

@@ -17,7 +17,6 @@ from .conditioning import see
 from .draw import OCCUPIED, sample_structure
 from .models import Pixal3DDModels
 
-FIRST_SCALE = 0.5  # to begin with, which leaves room around everything
 # Of 64 voxels along the volume, those between an object and its faces: wanted, and between what they may be.
 LATTICE, SPARE, LEAST_SPARE, MOST_SPARE = 64, 3, 2, 4
 TRIES = 2
@@ -31,8 +30,10 @@ def fit_scale(
     occupied: float = OCCUPIED,
     progress: Progress = silent,
 ) -> Pictures:
-    """``pictures`` with the mesh scale with which their object fills the volume; begin with FIRST_SCALE.
+    """``pictures`` with the mesh scale with which their object fills the volume.
 
+    Those of `pictured_on_white` may have any to begin with, as their camera stands where it shows the same; the
+    published script begins with 0.5.
     Structures are drawn with one seed, by the scale flow where there is one. A try that leaves too little room is taken
     back. Raises Bundle3DError where no object is found.
     """

@@ -59,9 +59,10 @@ def pictured_on_white(
 ) -> PicturedObject:
     """An object of one photo as of `fit_on_white`, seen with a field of view of ``fov`` radians.
 
-    ``mesh_scale`` is how much smaller than the volume the object is taken to be; with it the camera stands where the
-    sides of the object's own cube, in the middle plane, lie PADDING pixels of 518 outside of the picture. Raises
-    Bundle3DError for a field of view outside (0, pi) and for a scale that is not positive.
+    The camera stands where the sides of the volume, in the middle plane, lie PADDING pixels of 518 outside of the
+    picture. So ``mesh_scale``, of which the volume is the inverse, moves camera and volume alike: what is seen is the
+    same with any, until `fit_scale` changes it and leaves the camera. Raises Bundle3DError for a field of view outside
+    (0, pi) and for a scale that is not positive.
     """
     if not (mesh_scale > 0 and math.isfinite(mesh_scale)):
         raise Bundle3DError(f"Expected a positive scale of the mesh, but got {mesh_scale}; choose {MESH_SCALE}.")

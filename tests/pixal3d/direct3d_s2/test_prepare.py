@@ -67,6 +67,15 @@ def test_the_middle_plane_overhangs_the_square_by_its_padding() -> None:
         assert (518 * shown.cameras[0].project(edge))[0].tolist() == pytest.approx([-20.0, -20.0], abs=1e-6)
 
 
+def test_what_is_seen_is_the_same_with_any_scale() -> None:
+    voxels, seen = torch.tensor([[0, 3, 9], [15, 15, 15], [2, 7, 0]]), []
+    for scale in (0.3, 0.9, 2.0):
+        shown = pictured_on_white(torch.ones(9, 9, 3), torch.ones(9, 9), 0.2, scale).pictures
+        seen.append(shown.cameras[0].project(voxel_points(voxels, 16, scale, torch.float64)))
+    torch.testing.assert_close(seen[0], seen[1])
+    torch.testing.assert_close(seen[0], seen[2])
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan])
 def test_other_scales_are_refused(scale: float) -> None:
     with pytest.raises(Bundle3DError, match="positive scale"):
