@@ -5,6 +5,7 @@ Source: specs/pixal3d.md section 1.3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ def read_view_folder(folder: Path) -> ViewFolder:
             f"Expected frames with file_path, transform_matrix and camera_angle_x in '{folder.name}/{NAME}', but it "
             f"says otherwise ({type(error).__name__}: {error}); correct it."
         ) from error
-    if any(matrix.shape != (4, 4) or not bool(torch.isfinite(matrix).all()) for matrix in matrices) or not scale > 0:
+    placed = all(matrix.shape == (4, 4) and bool(torch.isfinite(matrix).all()) for matrix in matrices)
+    if not placed or not 0 < scale < math.inf:
         raise Bundle3DError(
             f"Expected matrices of 4 x 4 numbers and a positive mesh_scale in '{folder.name}/{NAME}', but it says "
             "otherwise; correct it."

@@ -72,14 +72,14 @@ def relative_cameras(camera_to_world: Sequence[torch.Tensor], fov: Sequence[floa
     """Cameras of several views, turned so that the first one is the front view at its own distance.
 
     ``camera_to_world`` (4, 4) each, in any world around the object with the cameras' axes right, up and toward the
-    viewer. Raises Bundle3DError where there are no views or not as many fields of view.
+    viewer. Raises Bundle3DError where there are no views or not as many fields of view, and as `GridCamera`.
     """
     if not camera_to_world or len(camera_to_world) != len(fov):
         raise Bundle3DError(
             f"Expected one field of view for each of at least one camera, but got {len(fov)} for "
             f"{len(camera_to_world)} cameras; give as many."
         )
-    first = camera_to_world[0].double()
+    first = GridCamera(camera_to_world[0].double(), fov[0]).camera_to_world
     turn = front_matrix(float(first[:3, 3].norm())) @ torch.linalg.inv(first)
     return tuple(GridCamera(turn @ matrix.double(), angle) for matrix, angle in zip(camera_to_world, fov))
 

@@ -71,6 +71,8 @@ def test_frames_may_have_angles_of_their_own(tmp_path: Path) -> None:
         ({"camera_angle_x": None}, "says otherwise"),
         ({"camera_angle_x": 4.0}, "field of view"),
         ({"mesh_scale": 0}, "positive mesh_scale"),
+        ({"mesh_scale": math.inf}, "positive mesh_scale"),
+        ({"frames": [{"file_path": "view_0", "transform_matrix": [[0.0] * 4] * 4}]}, "remove its scale"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:

@@ -139,6 +139,8 @@ def test_refusals() -> None:
         GridCamera(torch.eye(3), 0.5)
     with pytest.raises(Bundle3DError, match="remove its scale"):
         GridCamera(front_matrix(math.nan), 0.5)
+    with pytest.raises(Bundle3DError, match="remove its scale"):
+        relative_cameras([torch.zeros(4, 4), torch.eye(4)], [0.5, 0.5])
     with pytest.raises(Bundle3DError, match="give as many"):
         relative_cameras([], [])
     with pytest.raises(Bundle3DError, match="orthographic"):
