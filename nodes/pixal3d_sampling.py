@@ -68,7 +68,7 @@ def resolution_inputs() -> list[Any]:
             max=LARGEST_RESOLUTION // 2,
             step=16,
             tooltip="Voxels along the object's cube; 0 takes what the models were made for: 1024 for those published. "
-            "Those go up to 1536; 512 is their coarse stage alone, which is quick and has no texture.",
+            "Those go up to 1536 and have a texture from 1024 on; 512 is their coarse stage alone, which is quick.",
         ),
         io.Int.Input(
             "most_tokens",
