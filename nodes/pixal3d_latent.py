@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..pipelines.errors import Bundle3DError
 from ..pipelines.pixal3d.core_latents import core_latent, sparse_latents
 from ..pipelines.pixal3d.models import Pixal3DModels
 from .pixal3d_sampling import fresh_noise
@@ -95,6 +96,11 @@ class Bundle3D_Pixal3DLatentToShape(io.ComfyNode):
     def execute(cls, models: Pixal3DModels, latent: dict[str, Any], seed: int) -> io.NodeOutput:
         objects = sparse_latents(latent, models.shape_normalisation)
         noise = fresh_noise(seed, len(objects)) if seed or NOISE not in latent else latent[NOISE].unbind(0)
+        if len(noise) != len(objects):
+            raise Bundle3DError(
+                f"Expected the noise of {len(objects)} objects in this LATENT, but it has that of {len(noise)}; choose "
+                "another seed than 0."
+            )
         shapes = [ShapeLatents(one, models.factor * one.resolution, state) for one, state in zip(objects, noise)]
         return io.NodeOutput(ObjectBatch(tuple(shapes)))
 

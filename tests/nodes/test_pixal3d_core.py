@@ -94,6 +94,7 @@ def test_what_is_none_of_pixal3ds_is_refused(run: Run, models: Pixal3DModels) ->
     for node, given, words in (
         ("LatentToShape", {"latent": {"samples": torch.zeros(1, 16, 8, 8)}}, "this LATENT has no coords"),
         ("LatentToTexture", {"latent": latent | {"model_frame": "z_up"}}, "as those of TRELLIS.2"),
+        ("LatentToShape", {"latent": latent | {"bundle3d_noise": noise(0)[None]}}, "noise of 2 objects"),
         ("LatentToShape", {"latent": latent | {"samples": latent["samples"][:, :5]}}, "latents of the same models"),
         ("ToLatent", {"latents": mixed}, r"sides of \[16, 32\]"),
         ("VoxelToStructure", {"voxel": SimpleNamespace(data=VOXELS)}, r"structure of 8\^3 voxels"),  # of colours
