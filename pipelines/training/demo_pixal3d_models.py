@@ -53,7 +53,7 @@ TEXTURE_DECODER = VoxelDecoderConfig(
 )
 SAMPLINGS = {
     "structure": replace(STRUCTURE, guidance=3.0),
-    "shape": replace(SHAPE, guidance=1.5),
+    "shape": replace(SHAPE, guidance=3.0),
     "texture": TEXTURE,
 }
 STEMS = {

@@ -36,7 +36,7 @@ PIXELS = 512  # of them that are read there
 PLACES = 192  # of each picture that are told of
 WINDOW = 8  # pixels along a window, every one of them and every other one: of a voxel of a shape and of a structure
 STRIDES = (1, 2)
-OPTIONS = LoopOptions(steps=4000, learning_rate=1.5e-3, warmup=100, average=0.995, save_every=100, log_every=50)
+OPTIONS = LoopOptions(steps=5000, learning_rate=1.5e-3, warmup=100, average=0.995, save_every=100, log_every=50)
 WIDTH = 256
 TOLD = ("covered", "red", "green", "blue", "right", "up", "toward", "begin", "end")
 COVERED, COLOR, NORMAL, EXTENT = 0, slice(1, 4), slice(4, 7), slice(7, 9)
