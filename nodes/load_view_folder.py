@@ -13,8 +13,9 @@ from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
-from ..pipelines.photo.read_photo import LONGEST, Photo, read_photo
+from ..pipelines.photo.read_photo import Photo, read_photo
 from ..pipelines.pixal3d.pictured_object import pictured_folder
+from ..pipelines.pixal3d.prepare import LARGEST
 from ..pipelines.pixal3d.view_folder import NAME, ViewFolder, read_view_folder
 from ..pipelines.progress import Progress
 from .batch import map_batch
@@ -80,7 +81,7 @@ class Bundle3D_LoadViewFolder(io.ComfyNode):
     @one_torch_thread()
     def execute(cls, folder: str) -> io.NodeOutput:
         views = read_view_folder(_located(folder))
-        photos = _read(views.files, LONGEST)
+        photos = _read(views.files, LARGEST)
         sides = {max(photo.rgb.shape[:2]) for photo in photos}
         if len(sides) > 1:
             photos = _read(views.files, min(sides))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from bundle3d.nodes import load_view_folder as node_module
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.pictured_object import PicturedObject
 from bundle3d.pipelines.pixal3d.view_folder import NAME
@@ -59,6 +60,12 @@ def test_views_of_several_sizes_become_as_large_as_the_smallest(run: Run, item: 
     torch.testing.assert_close(image[1], item.pictures.images[1], atol=0.2, rtol=0)
     assert torch.equal(image[[0, 2, 3]], item.pictures.images[[0, 2, 3]])
     assert bool((mask[1] == (image[1].amax(-1) > 0)).all())
+
+
+def test_views_are_no_larger_than_pixal3d_sees_them(run: Run, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_module, "LARGEST", 24)
+    _, image, mask, report = run("Bundle3D_LoadViewFolder", folder="views/sphere").args
+    assert image.shape == (4, 24, 24, 3) and mask.shape == (4, 24, 24) and "of 24 x 24 pixels" in report
 
 
 def test_folders_with_cameras_are_offered(nodes: dict[str, Any], folders: Path, written: Path) -> None:
