@@ -123,7 +123,7 @@ class _Run:
     def picture_reader(self) -> PictureReader:
         model = self._new("picture", lambda: PictureReader(ENCODER, UPSAMPLER))
         pictures = self._pictures()
-        files = [self.folder / "surfaces" / f"{index:05d}.npy" for index in range(len(pictures))]
+        files = [pictured.path.with_suffix(".npy") for pictured in pictures]
         rendered = self.watch("surfaces of object")
         for index, (file, pictured) in enumerate(zip(files, pictures)):
             picture_features.write_surfaces(file, pictured.placed, PICTURE_SIZE)
@@ -165,6 +165,7 @@ class _Run:
     ) -> FlowTransformer:
         shapes = self.encoded(SHAPE, shape, voxel_autoencoder.shape_features).objects()
         textures = self.encoded(TEXTURE, texture, voxel_autoencoder.material_features).objects()
+        assert SIGHTS[TEXTURE] == SIGHTS[SHAPE]
         seen = self._seen(SHAPE, reader, [coords for coords, _ in shapes], SHAPE_FLOW)
         examples = [
             FlowExample(file, latents, beside)
@@ -175,8 +176,8 @@ class _Run:
     def encoded(
         self, stage: str, model: VoxelAutoencoder, features: Callable[[MaterialGrid], torch.Tensor]
     ) -> EncodedObjects:
-        """Voxels and latents of all objects on the lattice of shapes."""
-        file = self.folder / f"{stage}_latents.safetensors"
+        """Voxels and latents of all objects on the lattice of shapes, kept with the network that gives them."""
+        file = self.folder / f"{stage}_decoder" / "latents.safetensors"
         if not file.is_file():
             progress = self.watch(f"{stage} encoded of object")
             found = voxel_autoencoder.encode_objects(
@@ -226,12 +227,12 @@ class _Run:
     def _seen(
         self, stage: str, reader: PictureReader, coords: Sequence[torch.Tensor], config: FlowConfig
     ) -> list[Path]:
-        """The file of each object with what its pictures show its voxels."""
+        """The file of each object with what its pictures show its voxels, kept with the network that sees it."""
         models = PictureModels(Resident(reader.encoder), Resident(reader.upsampler))
         progress = self.watch(f"{stage} seen of object")
         files = []
         for index, (pictured, voxels) in enumerate(zip(self._pictures(), coords)):
-            files.append(self.folder / f"{stage}_seen" / f"{index:05d}.safetensors")
+            files.append(self.folder / "picture" / stage / f"{index:05d}.safetensors")
             write_seen(files[-1], models, pictured.pictures(), SIGHTS[stage], voxels, config.resolution)
             progress(index + 1, len(coords))
         return files

@@ -37,7 +37,7 @@ SIZES = (0.5, 2.0)  # of objects over what they fill: of what is larger than the
 WIDTHS = (64, 32, 16)  # of an encoder, coarsest first
 EDGE_WEIGHT, OFFSET_WEIGHT, SPLIT_WEIGHT = 1.0, 4.0, 0.1
 MISSING_WEIGHT = 2.0  # a child that is missing tears a hole, one too many shows nothing
-OUTWEIGHS = 4.0
+GROWTH = 4.0  # from one split to the next, of what a new decoder of materials makes
 SMALLEST = 64  # voxels of a part that is worth learning from
 
 
@@ -58,7 +58,7 @@ class VoxelAutoencoder(nn.Module):
         self.output_layer = nn.Linear(WIDTHS[0], config.latent_channels)
         self.of_mean = nn.Linear(inputs, config.latent_channels) if unit else None
         if unit:
-            _alike(self.decoder)
+            _start_pointwise(self.decoder)
 
     def latents(self, features: torch.Tensor, tree: VoxelTree, resolution: int) -> torch.Tensor:
         """(N, C) of ``features`` (M, inputs) of the finest voxels, in the order of ``tree``."""
@@ -77,23 +77,23 @@ class VoxelAutoencoder(nn.Module):
 
 
 @torch.no_grad()
-def _alike(decoder: VoxelDecoder) -> None:
-    """Lets every convolution of a new decoder see a voxel alone and make the same of it for all of its children.
+def _start_pointwise(decoder: VoxelDecoder) -> None:
+    """Lets a new decoder see each voxel alone and make the same of it for all of its children.
 
     Otherwise what a latent means differs from one finest voxel to the next, and nothing is found out. What a split
-    hands on differs, too: so what it makes outweighs that.
+    hands on unchanged does differ: so what it makes is larger, more so with every split.
     """
     decoder.output_layer.weight[3:] = 0.0
     decoder.output_layer.bias[3:] = 2.0 * torch.tensor(MATERIAL) - 1.0  # else all there is serves to say this
-    outweighs = 1.0
+    scale = 1.0
     for name, weight in decoder.named_parameters():
         if weight.ndim == 5:
             middle = weight[:, 1, 1, 1] * weight[0, ..., 0].numel() ** 0.5
             if name.endswith("conv1.weight"):
                 middle = middle[: len(middle) // CHILDREN].repeat(CHILDREN, 1)
             if name.endswith("conv2.weight"):
-                outweighs *= OUTWEIGHS
-                middle = middle * outweighs
+                scale *= GROWTH
+                middle = middle * scale
             weight.zero_()
             weight[:, 1, 1, 1] = middle
 
