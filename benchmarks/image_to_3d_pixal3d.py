@@ -116,7 +116,7 @@ def made(models: Pixal3DModels, item: PicturedObject, seed: int) -> Mesh:
     """The asset in the frame of the first camera."""
     drawn = draw_voxels(models, [item.pictures], VoxelRequest(seed))
     material = None if drawn.material is None else drawn.material.features
-    return finish_asset(drawn.shape.grids[0], material, OPTIONS)
+    return finish_asset(drawn.shape.grids[0], material, OPTIONS, outline=item.outline())
 
 
 def judged(mesh: Mesh, placed: PlacedObject, item: PicturedObject, condition: str) -> Row:

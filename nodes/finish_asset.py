@@ -189,7 +189,8 @@ def finished(
 
     def make(texture: int) -> tuple[Mesh, str]:
         chosen = replace(options, texture=texture)
-        mesh = finish_asset(decoded.grid, decoded.material, chosen, progress)
+        outline = None if item is None else item.outline()
+        mesh = finish_asset(decoded.grid, decoded.material, chosen, progress, outline)
         lines = [*_figures(mesh), *lowered("texture", options.texture, texture)]
         if item is None:
             return mesh, "\n".join(lines)

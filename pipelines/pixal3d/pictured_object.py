@@ -19,6 +19,7 @@ from ..volumes.projection import DEFAULT_FOV, front_camera, rig_cameras
 from .alignment import InputAlignment, input_alignment, input_camera
 from .conditioning import Pictures
 from .finish.options import FinishOptions
+from .finish.outline import Outline
 from .finish.placement import placement
 from .prepare import on_black
 from .view_folder import ViewFolder
@@ -47,6 +48,10 @@ class PicturedObject:
                 f"Expected masks {tuple(self.pictures.images.shape[:3])} of the pictures, but got "
                 f"{tuple(self.masks.shape)}; connect the masks of the same pictures."
             )
+
+    def outline(self) -> Outline:
+        """Of the first picture, from which shapes are made."""
+        return Outline(self.masks[0], self.pictures.cameras[0], self.pictures.mesh_scale)
 
 
 def pictured_photo(image: torch.Tensor, mask: torch.Tensor, fov: float = DEFAULT_FOV) -> PicturedObject:

@@ -22,6 +22,7 @@ from ...volumes.offset_shell import offset_shell
 from ...volumes.voxel_lookup import VoxelLookup
 from .bake import CHANNELS, bake_material
 from .options import FinishOptions
+from .outline import Outline
 from .placement import placement
 
 MESHED, REMESHED, SIMPLIFIED, UNWRAPPED, DONE = 5, 45, 60, 75, 100  # steps of the progress
@@ -34,8 +35,11 @@ def finish_asset(
     material: torch.Tensor | None = None,
     options: FinishOptions | None = None,
     progress: Progress = silent,
+    outline: Outline | None = None,
 ) -> Mesh:
     """The asset of a decoded shape ``grid`` and, for textures, its ``material`` (V, 6) voxel by voxel.
+
+    A watertight surface is kept within the ``outline`` of its picture, where there is one.
 
     The mesh has normals and, with a texture, uv and one material. A watertight surface is closed, manifold and
     free of inner shells; every texel shows the decoded surface nearest to it. Without material there is no texture.
@@ -53,6 +57,8 @@ def finish_asset(
             )
         lookup = VoxelLookup(grid.coords.cpu(), material.cpu(), grid.resolution)
     decoded = decoded_surface(grid, options.largest_hole)
+    if outline is not None and options.surface == "watertight":
+        decoded = decoded.with_(vertices=outline.within(decoded.vertices))
     tree = TriangleTree(decoded.vertices, decoded.faces)
     progress(MESHED, DONE)
     mesh = _surface(decoded, tree, grid.resolution, options, Stage(progress, MESHED, REMESHED, DONE))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from bundle3d.pipelines.meshes.write import write_mesh
 from bundle3d.pipelines.metrics.report import mesh_report
 from bundle3d.pipelines.pixal3d.finish.asset import decoded_surface, finish_asset
 from bundle3d.pipelines.pixal3d.finish.options import FinishOptions
+from bundle3d.pipelines.pixal3d.finish.outline import Outline
 from bundle3d.pipelines.pixal3d.finish.placement import placement
 from bundle3d.pipelines.texturing.texel_map import rasterise_uv
 from bundle3d.pipelines.volumes.dual_grid import DualGrid
+from bundle3d.pipelines.volumes.projection import front_camera
 from bundle3d.tests.pixal3d.finish.decoded_objects import decoded, material_at, solid
 from bundle3d.tests.support.gltf import GltfValidate
 from bundle3d.tests.volumes.fields import signed_volume
@@ -230,3 +233,16 @@ def test_voxels_without_surface_and_material_of_other_voxels_are_refused() -> No
         finish_asset(grid, material[1:])
     with pytest.raises(Bundle3DError, match="material"):
         finish_asset(grid, material[:, :3])
+
+
+def test_a_watertight_asset_keeps_to_its_outline_and_others_do_not() -> None:
+    side = torch.linspace(-0.5, 0.5, 128)
+    mask = (side[:, None] ** 2 + side**2 < 0.38**2).float()
+    outline = Outline(mask, front_camera(0.2))
+    grid, _ = decoded("ball")
+    options = FinishOptions(faces=0, texture=0, size=1.0)
+    free, kept = (finish_asset(grid, None, options, outline=one) for one in (None, outline))
+    radius = [float(mesh.vertices[:, :2].norm(dim=1).max()) for mesh in (free, kept)]
+    assert radius[0] > 0.395 and radius[1] < 0.39
+    released = [finish_asset(grid, None, replace(options, surface="released"), outline=one) for one in (None, outline)]
+    assert torch.equal(released[0].vertices, released[1].vertices)
