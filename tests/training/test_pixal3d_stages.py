@@ -26,7 +26,7 @@ from bundle3d.tests.pixal3d.make_small import ENCODER, STRUCTURE, UPSAMPLER
 
 OPTIONS = LoopOptions(steps=4, learning_rate=3e-3, warmup=1, average=0.5, log_every=1, save_every=2)
 LONGER = replace(OPTIONS, steps=20, learning_rate=1e-2, log_every=5)
-PATIENCE = {"structures": 4}  # how many times longer a part needs to be seen learning
+PATIENCE = {"structures": 4, "materials": 3}  # how many times longer a part needs to be seen learning
 SIZE, VOXELS = 32, 16
 Train = Callable[[torch.nn.Module, Path, LoopOptions, Progress], None]
 
