@@ -107,12 +107,14 @@ def test_every_object_of_a_batch_is_drawn_alone(run: Run, models: Pixal3DModels,
 def test_views_of_a_bundle_give_an_object_in_their_place(run: Run, models: Pixal3DModels, views: ViewBatch) -> None:
     place = torch.diag(torch.tensor((2.0, 2.0, 2.0, 1.0), dtype=torch.float64))
     moved = ViewBatch(views.items, (place,))
-    mesh, _, voxels, _, report = run("Bundle3D_Pixal3DImageTo3D", models=models, image=moved, **SMALL).args
+    # which is not kept within the outline of a picture, for Finish Asset is given none
+    chosen = {**SMALL, "surface": "released"}
+    mesh, _, voxels, _, report = run("Bundle3D_Pixal3DImageTo3D", models=models, image=moved, **chosen).args
     assert "but there are 4: switch several_views on" in report
     assert torch.equal(accept(mesh)[0].transform, place)
     apart = stages(run, models, moved)
     assert same(apart.items[0], voxels.items[0])
-    plain = accept(run("Bundle3D_FinishAsset", voxels=apart, **SMALL)[0])[0]
+    plain = accept(run("Bundle3D_FinishAsset", voxels=apart, **chosen)[0])[0]
     tilted = plain.vertices.double() @ moved.items[0].rig[0].rotation()
     torch.testing.assert_close(accept(mesh)[0].vertices.double(), tilted, atol=1e-5, rtol=0)
 
@@ -231,10 +233,10 @@ def test_less_memory_gives_a_coarser_shape_and_says_so(
             raise MemoryError
         return draw_voxels(models, pictures, request, progress)
 
-    def make(grid: Any, material: Any, options: Any, progress: Any) -> Any:
+    def make(grid: Any, material: Any, options: Any, progress: Any, outline: Any) -> Any:
         if options.texture > 512:
             raise MemoryError
-        return finish(grid, material, options, progress)
+        return finish(grid, material, options, progress, outline)
 
     monkeypatch.setattr(pixal3d_image_to_3d, "draw_voxels", draw)
     monkeypatch.setattr(finish_asset, "finish_asset", make)
