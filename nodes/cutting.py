@@ -1,12 +1,13 @@
-"""The inputs that say what of a photo is the object."""
+"""The inputs that say what of a photo is the object, and the cut itself."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 
-from ..pipelines.photo.matte import CUTS
+from ..pipelines.photo.matte import CUTS, Matte, cut_out
 
 
 def cutting_inputs() -> list[Any]:
@@ -32,3 +33,10 @@ def cutting_inputs() -> list[Any]:
             tooltip="For masks that are 0 on the object, such as Load Image gives.",
         ),
     ]
+
+
+def cut_photo(photo: torch.Tensor, mask: torch.Tensor | None, cut_by: str = CUTS[0], holes: bool = True) -> Matte:
+    """The object of a photo (H, W, 3 or 4), whose fourth channel is alpha, with its mask (h, w); as ``cut_out``."""
+    photo = photo.cpu().float()
+    alpha = photo[..., 3] if photo.shape[-1] == 4 else None
+    return cut_out(photo[..., :3], alpha, None if mask is None else mask.cpu().float(), cut_by, holes)

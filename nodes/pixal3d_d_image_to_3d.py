@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import torch
 from comfy_api.latest import io
@@ -13,20 +12,20 @@ from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.simplify import simplify
 from ..pipelines.meshes.topology import is_watertight
-from ..pipelines.photo.matte import cut_out
 from ..pipelines.pixal3d.direct3d_s2.draw import DrawnMesh, MeshRequest, draw_mesh
 from ..pipelines.pixal3d.direct3d_s2.fit_scale import fit_scale
 from ..pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
 from ..pipelines.pixal3d.direct3d_s2.prepare import FOV, fit_on_white, pictured_on_white
 from ..pipelines.pixal3d.finish.options import FinishOptions
 from ..pipelines.pixal3d.pictured_object import PicturedObject, asset_alignment
-from ..pipelines.pixal3d.sampler import MOST_STEPS
 from ..pipelines.progress import Progress, Stage
 from ..pipelines.volumes.outer_parts import outer_parts
 from . import interop
 from .batch import map_batch, paired
 from .compute import as_output, within_memory
+from .cutting import cut_photo
 from .pixal3d_camera import LEAST_FOV, MOST_FOV
+from .pixal3d_sampling import chosen_sampling, guidance_input, steps_input
 from .pixal3d_sockets import Pixal3DDModelSet
 from .seeds import LARGEST_SEED, seed_input, seed_of
 from .sockets import mesh_outputs
@@ -83,21 +82,8 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
                     tooltip="Draw the last stage too, on a lattice of 1024; without it the mesh is the coarse one of "
                     "512.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=0,
-                    min=0,
-                    max=MOST_STEPS,
-                    tooltip="Steps of every stage; 0 takes the published numbers: 50, 30 and 15.",
-                ),
-                io.Float.Input(
-                    "guidance",
-                    default=0.0,
-                    min=0.0,
-                    max=50.0,
-                    step=0.1,
-                    tooltip="How strongly to follow the picture; 0 takes the published 7. 1 needs half the time.",
-                ),
+                steps_input("Steps of every stage; 0 takes the published numbers: 50, 30 and 15."),
+                guidance_input("How strongly to follow the picture; 0 takes the published 7. 1 needs half the time."),
                 io.Boolean.Input(
                     "outer_only",
                     default=True,
@@ -138,12 +124,7 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
         faces: int,
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        samplings = {
-            name: replace(
-                stage.sampling, steps=steps or stage.sampling.steps, guidance=guidance or stage.sampling.guidance
-            )
-            for name, stage in models.stages.items()
-        }
+        samplings = {name: chosen_sampling(stage.sampling, steps, guidance) for name, stage in models.stages.items()}
         fine = fine and models.fine is not None
         masks = None if mask is None else mask.unbind(0)
         with one_torch_thread():
@@ -193,9 +174,7 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
 
 def _pictured(photo: torch.Tensor, mask: torch.Tensor | None, fov: float) -> PicturedObject:
     """The object of a photo (H, W, 3 or 4), cut out and fitted into its square on white."""
-    photo = photo.cpu().float()
-    alpha: Any = photo[..., 3] if photo.shape[-1] == 4 else None
-    matte = cut_out(photo[..., :3], alpha, None if mask is None else mask.cpu().float())
+    matte = cut_photo(photo, mask)
     return pictured_on_white(*fit_on_white(matte.rgb, matte.alpha), fov)
 
 

@@ -8,10 +8,10 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
-from ..pipelines.photo.matte import cut_out
 from ..pipelines.pixal3d.models import Pixal3DModels
 from ..pipelines.pixal3d.pictured_object import PicturedObject, pictured_views
 from ..pipelines.pixal3d.prepare import crop_on_black
+from .cutting import cut_photo
 from .pixal3d_sockets import ObjectBatch, Pixal3DPictures
 from .sockets import ViewBatch, Views
 
@@ -61,9 +61,7 @@ def cut_and_crop(
 ) -> tuple[torch.Tensor, torch.Tensor, str]:
     """The object of a photo (H, W, 3 or 4) in its square on black (S, S, 3), where it is there (S, S), and how it was
     cut out."""
-    photo = photo.cpu().float()
-    alpha = photo[..., 3] if photo.shape[-1] == 4 else None
-    matte = cut_out(photo[..., :3], alpha, None if mask is None else mask.cpu().float(), cut_by)
+    matte = cut_photo(photo, mask, cut_by)
     square = crop_on_black(matte.rgb, matte.alpha)
     own = crop_on_black(torch.ones_like(matte.rgb), matte.alpha)[..., 0]  # white times alpha
     notes = [*matte.notes, f"Square of {len(square)} x {len(square)} pixels, on black"]

@@ -20,21 +20,10 @@ OWN_RESCALE = -1.0  # of the models
 def sampling_inputs() -> list[Any]:
     """The widgets of ``chosen_sampling``, in its order."""
     return [
-        io.Int.Input(
-            "steps",
-            default=0,
-            min=0,
-            max=MOST_STEPS,
-            tooltip="Steps from noise to latents; 0 takes the models' own number, 12 of the published ones.",
-        ),
-        io.Float.Input(
-            "guidance",
-            default=0.0,
-            min=0.0,
-            max=50.0,
-            step=0.1,
-            tooltip="How strongly to follow the pictures; 0 takes the models' own strength, 7.5 of the published ones "
-            "and 1 of their textures. 1 needs half the time.",
+        steps_input("Steps from noise to latents; 0 takes the models' own number, 12 of the published ones."),
+        guidance_input(
+            "How strongly to follow the pictures; 0 takes the models' own strength, 7.5 of the published ones and 1 of "
+            "their textures. 1 needs half the time."
         ),
         io.Float.Input(
             "rescale",
@@ -48,7 +37,17 @@ def sampling_inputs() -> list[Any]:
     ]
 
 
-def chosen_sampling(own: Sampling, steps: int, guidance: float, rescale: float) -> Sampling:
+def steps_input(tooltip: str) -> Any:
+    """Steps of a sampling, 0 for its own."""
+    return io.Int.Input("steps", default=0, min=0, max=MOST_STEPS, tooltip=tooltip)
+
+
+def guidance_input(tooltip: str) -> Any:
+    """Guidance of a sampling, 0 for its own."""
+    return io.Float.Input("guidance", default=0.0, min=0.0, max=50.0, step=0.1, tooltip=tooltip)
+
+
+def chosen_sampling(own: Sampling, steps: int, guidance: float, rescale: float = OWN_RESCALE) -> Sampling:
     """The models' own sampling with what is chosen in its place."""
     return replace(
         own,

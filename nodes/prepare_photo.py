@@ -10,12 +10,11 @@ from comfy_api.latest import io, ui
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.frame import BACKGROUNDS, FRAMINGS, LARGEST, OBJECTS, RATIO, Framed, frame_object
-from ..pipelines.photo.matte import cut_out
 from ..pipelines.photo.preview import show_cut
 from ..pipelines.progress import Progress
 from .batch import map_batch, paired
 from .compute import as_output
-from .cutting import cutting_inputs
+from .cutting import cut_photo, cutting_inputs
 
 
 class Bundle3D_PreparePhoto(io.ComfyNode):
@@ -114,9 +113,7 @@ class Bundle3D_PreparePhoto(io.ComfyNode):
             pair: tuple[torch.Tensor, torch.Tensor | None], setting: None, progress: Progress
         ) -> tuple[Framed, torch.Tensor, str]:
             photo = pair[0].cpu().float()
-            alpha = photo[..., 3] if photo.shape[-1] == 4 else None
-            own = None if pair[1] is None else pair[1].cpu().float()
-            matte = cut_out(photo[..., :3], alpha, own, cut_by, holes)
+            matte = cut_photo(photo, pair[1], cut_by, holes)
             progress(1, 2)
             framed = frame_object(matte.rgb, matte.alpha, size, ratio, background, objects, framing)
             progress(2, 2)
