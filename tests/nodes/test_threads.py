@@ -25,7 +25,7 @@ WORK = {
     "Bundle3D_LoadMesh": "load_mesh.read_mesh",
     "Bundle3D_LoadPhoto": "load_photo.read_photo",
     "Bundle3D_MeshReport": "mesh_report.mesh_report",
-    "Bundle3D_PreparePhoto": "prepare_photo.cut_out",
+    "Bundle3D_PreparePhoto": "prepare_photo.cut_photo",
     "Bundle3D_ReferenceBundle": "reference_bundle.reference_bundle",
     "Bundle3D_RenderBundle": "render_bundle.render_views",
     "Bundle3D_SaveMesh": "save_mesh.write_mesh",
