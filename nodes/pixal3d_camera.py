@@ -10,6 +10,7 @@ from comfy_api.latest import io
 
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.pixal3d.pictured_object import PicturedObject, pictured_photo
+from ..pipelines.pixal3d.prepare import not_black
 from ..pipelines.volumes.projection import DEFAULT_FOV, camera_distance
 from .batch import paired
 from .pixal3d_sockets import ObjectBatch, Pixal3DPictures
@@ -68,7 +69,7 @@ class Bundle3D_Pixal3DCamera(io.ComfyNode):
         shown = paired(image[..., :3].cpu().float().unbind(0), masks, "images and masks")
         fovs = _seen_by_moge(moge_geometry) if moge_geometry is not None and not fov else [radians(fov)]
         items = tuple(
-            pictured_photo(picture, (picture.amax(-1) > 0).float() if own is None else own, angle or DEFAULT_FOV)
+            pictured_photo(picture, not_black(picture) if own is None else own, angle or DEFAULT_FOV)
             for (picture, own), angle in paired(shown, fovs, "pictures and cameras")
         )
         text = "\n".join(_line(item) for item in items)

@@ -79,8 +79,8 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
                 io.Boolean.Input(
                     "fine",
                     default=True,
-                    tooltip="Draw the last stage too, on a lattice of 1024; without it the mesh is the coarse one of "
-                    "512.",
+                    tooltip="Draw the last stage too, on a lattice of 1024, whose mesh needs 6 to 8 GB of RAM; without "
+                    "it the mesh is the coarse one of 512.",
                 ),
                 steps_input("Steps of every stage; 0 takes the published numbers: 50, 30 and 15."),
                 guidance_input("How strongly to follow the picture; 0 takes the published 7. 1 needs half the time."),
@@ -133,8 +133,10 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
                 for photo, own in paired(image.unbind(0), masks, "images and masks")
             ]
 
-        def make(pair: tuple[int, PicturedObject], setting: None, progress: Progress) -> tuple[Mesh, str]:
-            index, item = pair
+        def make(
+            numbered: tuple[int, tuple[PicturedObject, str]], setting: None, progress: Progress
+        ) -> tuple[Mesh, str]:
+            index, (item, cut) = numbered
             own = seed_of(seed, index)
             enlarged = 1.0
             if fill_volume:
@@ -154,6 +156,7 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
                 mesh = simplify(mesh, faces, Stage(progress, DRAWN, DONE, DONE)) if faces else mesh
                 overlap = asset_alignment(mesh, item, FinishOptions()).silhouette_iou
             lines = [
+                cut,
                 f"Resolution {drawn.resolution}, latents at {' and '.join(f'{n:,}' for n in drawn.voxels)} voxels, "
                 f"seed {own}",
                 f"Field of view {fov:g} degrees, {enlarged:.3f} times as large in the volume as published",
@@ -168,14 +171,14 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
 
         made = map_batch(list(enumerate(items)), make, [None], ADVICE)
         text = "\n\n".join(report for _, report in made)
-        shown = as_output(torch.cat([item.pictures.images for item in items]))
+        shown = as_output(torch.cat([item.pictures.images for item, _ in items]))
         return io.NodeOutput(*interop.emit([mesh for mesh, _ in made]), shown, text, ui={"text": [text]})
 
 
-def _pictured(photo: torch.Tensor, mask: torch.Tensor | None, fov: float) -> PicturedObject:
-    """The object of a photo (H, W, 3 or 4), cut out and fitted into its square on white."""
+def _pictured(photo: torch.Tensor, mask: torch.Tensor | None, fov: float) -> tuple[PicturedObject, str]:
+    """The object of a photo (H, W, 3 or 4), cut out and fitted into its square on white, and how it was cut out."""
     matte = cut_photo(photo, mask)
-    return pictured_on_white(*fit_on_white(matte.rgb, matte.alpha), fov)
+    return pictured_on_white(*fit_on_white(matte.rgb, matte.alpha), fov), "\n".join(matte.notes)
 
 
 NODES = [Bundle3D_Pixal3DDImageTo3D]

@@ -90,12 +90,13 @@ class Bundle3D_Pixal3DImageTo3D(io.ComfyNode):
         options = finish_options(surface, faces, texture)
         asked = resolution or models.resolution
         check_request(models, VoxelRequest(resolution=asked, most_tokens=most_tokens))
-        items = _photos(image, mask, fov) if isinstance(image, torch.Tensor) else pictured(image)
+        photos = isinstance(image, torch.Tensor)
+        items = _photos(image, mask, fov) if photos else [(item, "") for item in pictured(image)]
 
         def make(
-            pair: tuple[int, PicturedObject], setting: None, progress: Progress
+            numbered: tuple[int, tuple[PicturedObject, str]], setting: None, progress: Progress
         ) -> tuple[DecodedObject, tuple[Mesh, str]]:
-            index, item = pair
+            index, (item, cut) = numbered
             own = seed_of(seed, index)
 
             def draw(resolution: int) -> DecodedObject:
@@ -109,20 +110,21 @@ class Bundle3D_Pixal3DImageTo3D(io.ComfyNode):
                 mesh, text = finished(decoded, item, options, Stage(progress, DRAWN, DONE, DONE))
             used = decoded.grid.resolution
             first = f"Resolution {used}, {len(decoded.grid.coords):,} voxels, seed {own}"
-            lines = [first, text, *lowered_resolution(asked, used), *advice(models, item)]
-            return decoded, (mesh, "\n".join(lines))
+            lines = [cut, first, text, *lowered_resolution(asked, used), *advice(models, item)]
+            return decoded, (mesh, "\n".join(line for line in lines if line))
 
         made = map_batch(list(enumerate(items)), make, [None], ADVICE)
         voxels = ObjectBatch(tuple(decoded for decoded, _ in made))
-        return finish_output([result for _, result in made], voxels, ObjectBatch(tuple(items)))
+        return finish_output([result for _, result in made], voxels, ObjectBatch(tuple(item for item, _ in items)))
 
 
-def _photos(image: torch.Tensor, mask: torch.Tensor | None, fov: float) -> list[PicturedObject]:
+def _photos(image: torch.Tensor, mask: torch.Tensor | None, fov: float) -> list[tuple[PicturedObject, str]]:
+    """The objects of photos, cut out and cropped, and how."""
     masks = None if mask is None else mask.unbind(0)
     pairs: list[Any] = paired(image.unbind(0), masks, "images and masks")
     with one_torch_thread():
         cut = [cut_and_crop(*pair) for pair in pairs]
-    return [pictured_photo(square, own, radians(fov)) for square, own, _ in cut]
+    return [(pictured_photo(square, own, radians(fov)), notes) for square, own, notes in cut]
 
 
 NODES = [Bundle3D_Pixal3DImageTo3D]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-SMALLEST = 256  # pixels of a side, at least
+from .enlarged import enlarged
+
 GRAY = 0.8
 SHADE, LIGHT = 0.35, 1.0  # of the farthest and of the nearest voxel
 SPREAD = 0.25  # of colours around the middle, for a feature of deviation 1
@@ -36,5 +37,4 @@ def front_picture(coords: torch.Tensor, colors: torch.Tensor, resolution: int) -
     light = SHADE + (LIGHT - SHADE) * z[seen] / max(resolution - 1, 1)
     picture = torch.zeros(resolution**2, 3)
     picture[place[seen]] = (colors[seen] * light[:, None]).clamp(0.0, 1.0)
-    factor = -(-SMALLEST // resolution)
-    return picture.unflatten(0, (resolution, resolution)).repeat_interleave(factor, 0).repeat_interleave(factor, 1)
+    return enlarged(picture.unflatten(0, (resolution, resolution)))

@@ -21,7 +21,7 @@ from .conditioning import Pictures
 from .finish.options import FinishOptions
 from .finish.outline import Outline
 from .finish.placement import placement
-from .prepare import on_black
+from .prepare import not_black, on_black
 from .view_folder import ViewFolder
 
 
@@ -80,7 +80,7 @@ def pictured_folder(
     Without alpha, a view shows the object where it is not black. Raises Bundle3DError for views that are not square,
     not of one size or empty.
     """
-    masks = [(rgb.amax(-1) > 0).float() if alpha is None else alpha for rgb, alpha in zip(colors, alphas)]
+    masks = [not_black(rgb) if alpha is None else alpha for rgb, alpha in zip(colors, alphas)]
     for file, rgb, mask in zip(folder.files, colors, masks):
         if rgb.shape[0] != rgb.shape[1] or rgb.shape != colors[0].shape:
             raise Bundle3DError(

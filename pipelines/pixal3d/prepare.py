@@ -15,6 +15,7 @@ LARGEST = 1024  # pixels of the longer side before the crop
 MARGIN = 1.1  # side of the square as a multiple of the object's longer side
 VISIBLE = 0.8 * 255  # alpha above which a pixel belongs to the object
 LEAST = 2  # pixels of a square
+BLACK = 16 / 255  # up to which a pixel counts as black, for files are compressed
 
 
 def crop_on_black(rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
@@ -46,6 +47,11 @@ def on_black(rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     """A view (H, W, 3) with ``alpha`` (H, W), both in [0, 1], on black in 8 bit, uncropped: its camera is known."""
     _check(rgb, alpha)
     return _on_black(_bytes(torch.cat((rgb, alpha[..., None]), dim=-1)))
+
+
+def not_black(rgb: torch.Tensor) -> torch.Tensor:
+    """(H, W) of 0 and 1: where a picture on black (H, W, 3) shows the object, if nothing else tells."""
+    return (rgb.amax(-1) > BLACK).float()
 
 
 def _on_black(rgba: np.ndarray) -> torch.Tensor:

@@ -10,12 +10,12 @@ import torch
 from ..progress import Progress, silent
 from ..volumes.back_projection import back_project
 from .conditioning import SeenPictures
+from .enlarged import enlarged
 from .models import Pixal3DModels, Sight
 from .pictured_object import PicturedObject
 from .sample import every_voxel
 
 COMPONENTS = 3  # of features that colours show
-SMALLEST = 256  # pixels of a slice's side, at least
 
 
 def color_volume(item: PicturedObject, resolution: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,5 +46,4 @@ def feature_volume(
 def slices(volume: torch.Tensor) -> torch.Tensor:
     """Pictures (R, S, S, 3) of a volume (R, R, R, 3), from the layer nearest to the first camera to the farthest."""
     layers = volume.permute(2, 1, 0, 3).flip(0, 1)  # z from the camera, y from above, x to the right
-    factor = -(-SMALLEST // volume.shape[0])
-    return layers.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
+    return enlarged(layers)

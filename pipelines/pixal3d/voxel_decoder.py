@@ -7,7 +7,7 @@ Source: specs/pixal3d.md section 3.3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -28,12 +28,15 @@ SPLIT_BYTES = 1 << 30  # of all eight children of all voxels; what is larger is 
 
 @dataclass(frozen=True)
 class Decoded:
-    """``voxels``, the finest ones with what the decoder says of them, and which children (N, 8) bool of the voxels of
-    every level exist, coarsest first.
+    """``voxels``, the finest ones with what the decoder says of them, and which ``children`` (N, 8) bool of the voxels
+    of every level exist, coarsest first.
+
+    ``logits`` (N, 8) are what a decoder that subdivides says of those children, whether or not it was told them.
     """
 
     voxels: SparseVoxels
     children: tuple[torch.Tensor, ...]
+    logits: tuple[torch.Tensor, ...] = ()
 
 
 class VoxelDecoder(nn.Module):
@@ -66,16 +69,16 @@ class VoxelDecoder(nn.Module):
         the type of the latents, all others in ``dtype``. ``progress`` counts blocks. Raises Bundle3DError for latents
         and children of other shapes, and where no voxel is left.
         """
-        voxels, found = self._trunk(latents, children, dtype, progress)
-        hidden = voxels.features.to(latents.features.dtype)
+        trunk = self._trunk(latents, children, dtype, progress)
+        hidden = trunk.voxels.features.to(latents.features.dtype)
         out = self.output_layer(functional.layer_norm(hidden, hidden.shape[-1:]))
-        return Decoded(voxels.with_features(out), found)
+        return replace(trunk, voxels=trunk.voxels.with_features(out))
 
     def upsample(
         self, latents: SparseVoxels, dtype: torch.dtype = torch.float32, progress: Progress = silent
     ) -> torch.Tensor:
         """(M, 4) int32: where the finest voxels of ``latents`` are, without what they are, which costs most."""
-        return self._trunk(latents, None, dtype, progress, features=False)[0].coords
+        return self._trunk(latents, None, dtype, progress, features=False).voxels.coords
 
     def _trunk(
         self,
@@ -84,8 +87,8 @@ class VoxelDecoder(nn.Module):
         dtype: torch.dtype,
         progress: Progress,
         features: bool = True,
-    ) -> tuple[SparseVoxels, tuple[torch.Tensor, ...]]:
-        """The finest voxels before the last layer, and the children of every level.
+    ) -> Decoded:
+        """What there is before the last layer.
 
         Without ``features`` it stops as soon as it knows where the voxels are.
         """
@@ -93,22 +96,25 @@ class VoxelDecoder(nn.Module):
         voxels = latents.with_features(self.from_latent(latents.features).to(dtype))
         neighbours = neighbour_map(voxels.coords, voxels.resolution)
         found: list[torch.Tensor] = []
+        logits: list[torch.Tensor] = []
         blocks = [block for level in self.blocks.children() for block in level.children()]
         for done, block in enumerate(blocks, start=1):
             if isinstance(block, _Split):
-                told = None if children is None else children[len(found)].to(voxels.coords.device)
-                own = block.children_of(voxels.features) if told is None else told
+                if block.to_subdiv is not None:
+                    logits.append(block.to_subdiv(voxels.features))
+                own = logits[-1] > 0 if children is None else children[len(found)].to(voxels.coords.device)
                 finer = _split_coords(voxels.coords, own, len(found))
                 found.append(own)
                 if not features and len(found) == self.splits:
-                    return SparseVoxels(finer, finer.new_zeros(len(finer), 0), 2 * voxels.resolution), tuple(found)
+                    voxels = SparseVoxels(finer, finer.new_zeros(len(finer), 0), 2 * voxels.resolution)
+                    return Decoded(voxels, tuple(found), tuple(logits))
                 beside = neighbour_map(finer, 2 * voxels.resolution)
                 split = block(voxels.features, own, neighbours, beside)
                 voxels, neighbours = SparseVoxels(finer, split, 2 * voxels.resolution), beside
             else:
                 voxels = voxels.with_features(block(voxels.features, neighbours))
             progress(done, len(blocks))
-        return voxels, tuple(found)
+        return Decoded(voxels, tuple(found), tuple(logits))
 
     @property
     def splits(self) -> int:
@@ -187,12 +193,6 @@ class _Split(nn.Module):
         self.norm2 = nn.LayerNorm(outputs, eps=NORM_EPS, elementwise_affine=False)
         self.conv2 = _Convolution(outputs, outputs)
         self.to_subdiv = nn.Linear(inputs, CHILDREN) if subdivides else None
-
-    def children_of(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, 8) bool."""
-        assert self.to_subdiv is not None
-        children: torch.Tensor = self.to_subdiv(features) > 0
-        return children
 
     def forward(
         self, features: torch.Tensor, children: torch.Tensor, neighbours: torch.Tensor, finer_neighbours: torch.Tensor

@@ -35,13 +35,14 @@ from .demo_pixal3d_models import (
     Pixal3DFamily,
     save_family,
 )
+from .encoded_objects import EncodedObjects, encode_objects
 from .loop import LOG, LoopOptions
 from .picture_features import PictureReader
 from .placed_objects import PlacedObject, PlacedPictures, placed_object, write_placed_pictures
 from .placed_voxels import MaterialGrid
 from .same_run import require_same_run
 from .structure_autoencoder import StructureAutoencoder
-from .voxel_autoencoder import EncodedObjects, VoxelAutoencoder
+from .voxel_autoencoder import VoxelAutoencoder
 from .voxel_flow import FlowExample, Times, early_times, train_flow, uniform_times, write_seen
 from .whole_file import whole_file
 
@@ -180,7 +181,7 @@ class _Run:
         file = self.folder / f"{stage}_decoder" / "latents.safetensors"
         if not file.is_file():
             progress = self.watch(f"{stage} encoded of object")
-            found = voxel_autoencoder.encode_objects(
+            found = encode_objects(
                 model, features, self.options.objects, voxel_autoencoder.RESOLUTION, self.options.seed, progress
             )
             with whole_file(file) as unfinished:

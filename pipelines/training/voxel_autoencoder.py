@@ -5,10 +5,8 @@ Source: specs/pixal3d.md sections 3.3 and 3.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,8 +15,7 @@ from torch.nn import functional
 from ..meshes.mesh import Mesh
 from ..pixal3d.config import VoxelDecoderConfig
 from ..pixal3d.decode import MARGIN
-from ..pixal3d.normalisation import Normalisation
-from ..pixal3d.voxel_decoder import VoxelDecoder
+from ..pixal3d.voxel_decoder import Decoded, VoxelDecoder
 from ..progress import Progress, silent
 from ..volumes.neighbours import neighbour_map
 from ..volumes.sparse_convolution import submanifold_convolution
@@ -156,8 +153,8 @@ def train_shape_autoencoder(
         samples, tree = _batch(objects, seed, generator)
         features = torch.cat([shape_features(sample) for sample in samples])[tree.rows]
         latents = _noisy(normalised(model.latents(features, tree, RESOLUTION)), generator)
-        logits, heads = decoded_as_told(model.decoder, latents, tree)
-        return subdivision_loss(logits, tree) + head_loss(heads, features)
+        decoded = decoded_as_told(model.decoder, latents, tree)
+        return subdivision_loss(decoded.logits, tree) + head_loss(decoded.voxels.features, features)
 
     train_to_average(model, loss, folder, options, seed, progress)
 
@@ -181,33 +178,16 @@ def train_texture_autoencoder(
         features = torch.cat([material_features(sample) for sample in samples])[tree.rows]
         features = _recolored(features, tree, generator)
         latents = model.latents(features, tree, RESOLUTION)
-        _, heads = decoded_as_told(model.decoder, _noisy(latents, generator), tree)
-        return (heads - features).abs().mean()
+        decoded = decoded_as_told(model.decoder, _noisy(latents, generator), tree)
+        return (decoded.voxels.features - features).abs().mean()
 
     train_to_average(model, loss, folder, options, seed, progress)
 
 
-def decoded_as_told(
-    decoder: VoxelDecoder, latents: torch.Tensor, tree: VoxelTree
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """What ``decoder`` says of every level's children (N, 8), as logits, and of the finest voxels, where ``tree`` says
-    which children there are.
-    """
-    logits: list[torch.Tensor] = []
-
-    def ask(block: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        if block.to_subdiv is not None:
-            logits.append(block.to_subdiv(inputs[0]))
-
-    splits = [level[-1] for level in decoder.blocks.children() if isinstance(level, nn.ModuleList) and len(level)]
-    handles = [split.register_forward_pre_hook(ask) for split in splits if hasattr(split, "to_subdiv")]
-    try:
-        voxels = SparseVoxels(tree.coords, latents, RESOLUTION >> len(tree.children))
-        decoded = decoder(voxels, tree.children)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return logits, decoded.voxels.features
+def decoded_as_told(decoder: VoxelDecoder, latents: torch.Tensor, tree: VoxelTree) -> Decoded:
+    """What ``decoder`` says of ``latents`` (N, C) at the coarsest voxels of ``tree``, which tells it their children."""
+    decoded: Decoded = decoder(SparseVoxels(tree.coords, latents, RESOLUTION >> len(tree.children)), tree.children)
+    return decoded
 
 
 def subdivision_loss(logits: Sequence[torch.Tensor], tree: VoxelTree) -> torch.Tensor:
@@ -229,47 +209,6 @@ def head_loss(heads: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     wrong_edge = functional.binary_cross_entropy_with_logits(heads[:, 3:6], (features[:, 3:] + 1.0) / 2.0)
     wrong_weight = (functional.softplus(heads[:, 6]) - 1.0).abs().mean()
     return EDGE_WEIGHT * wrong_edge + OFFSET_WEIGHT * wrong_offset + SPLIT_WEIGHT * wrong_weight
-
-
-@dataclass(frozen=True)
-class EncodedObjects:
-    """Of objects one after the other, ``lengths`` (B,) voxels each: ``coords`` (N, 3) uint8 and ``latents`` (N, C)
-    float32 as an encoder gives them.
-    """
-
-    lengths: torch.Tensor
-    coords: torch.Tensor
-    latents: torch.Tensor
-
-    def objects(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Voxels and latents of each, with a mean of zero and a deviation of one in each channel of all."""
-        lengths = self.lengths.tolist()
-        return list(zip(self.coords.split(lengths), normalised(self.latents).split(lengths)))
-
-    def normalisation(self) -> Normalisation:
-        """What takes those latents back to what the encoder gave."""
-        deviation, mean = torch.std_mean(self.latents, dim=0)
-        return Normalisation(tuple(mean.tolist()), tuple(deviation.tolist()))
-
-
-@torch.no_grad()
-def encode_objects(
-    model: VoxelAutoencoder,
-    features: Callable[[MaterialGrid], torch.Tensor],
-    objects: int,
-    resolution: int,
-    seed: int,
-    progress: Progress = silent,
-) -> EncodedObjects:
-    """The latents of the first ``objects`` placed objects, whose dual grids have ``resolution``^3 voxels."""
-    coords, latents = [], []
-    for index in range(objects):
-        sample = material_grid(placed_object(index, seed).grid_mesh(), resolution)
-        tree = voxel_tree(batched([sample.grid]), resolution, len(model.merges))
-        coords.append(tree.coords[:, 1:].to(torch.uint8))
-        latents.append(model.latents(features(sample)[tree.rows], tree, resolution))
-        progress(index + 1, objects)
-    return EncodedObjects(torch.tensor([len(each) for each in coords]), torch.cat(coords), torch.cat(latents))
 
 
 def normalised(latents: torch.Tensor) -> torch.Tensor:

@@ -80,6 +80,7 @@ def test_one_node_makes_what_the_stages_make(
     assert torch.equal(first.vertices, second.vertices) and first.uv is not None and files[0].format == "glb"
     assert torch.equal(first.materials[0].base_color_texture, second.materials[0].base_color_texture)
     assert first.materials[0].orm_texture.shape == (512, 512, 3)
+    assert "Cut out by the background's colour" in report
     assert "Resolution 64" in report and "watertight" in report and "outline overlap" in report
 
 

@@ -90,7 +90,7 @@ def test_a_photo_becomes_a_closed_mesh(run: Run, models: Pixal3DDModels, photo: 
     assert image.shape == (1, 518, 518, 3) and image[0, 5, 5].tolist() == [1.0, 1.0, 1.0]
     assert float(image[0, 259, 259].max()) <= 0.6  # the object is in the middle
     assert f"Resolution {RESOLUTION}" in report and "Field of view 11.46 degrees, 1.000 times as large" in report
-    assert "watertight" in report and "outline overlap" in report
+    assert "watertight" in report and "outline overlap" in report and "Cut out by the background's colour" in report
     again = accept(run("Bundle3D_Pixal3DDImageTo3D", models=models, image=photo, **FAST)[0])[0]
     assert torch.equal(again.vertices, own.vertices)
 

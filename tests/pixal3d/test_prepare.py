@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.pixal3d.prepare import crop_on_black, on_black
+from bundle3d.pipelines.pixal3d.prepare import crop_on_black, not_black, on_black
 
 
 def box(height: int, width: int, top: int, bottom: int, left: int, right: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,6 +47,12 @@ def test_colours_are_cut_to_whole_levels() -> None:
     assert float(on_black(rgb, alpha)[0, 0, 0]) == pytest.approx(78 / 255)  # 200 * 100 / 255 is 78.4
     rgb, alpha = torch.full((4, 4, 3), 254 / 255), torch.full((4, 4), 200 / 255)
     assert float(on_black(rgb, alpha)[0, 0, 0]) == pytest.approx(199 / 255)  # 199.2
+
+
+def test_the_noise_of_compressed_files_counts_as_black() -> None:
+    picture = torch.zeros(2, 3, 3)
+    picture[0, 0], picture[0, 1, 2], picture[1, 2, 1] = 9 / 255, 20 / 255, 1.0
+    assert not_black(picture).tolist() == [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 
 
 def test_photos_without_an_object_are_refused() -> None:

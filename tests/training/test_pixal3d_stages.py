@@ -15,13 +15,14 @@ from bundle3d.pipelines.pixal3d.models import PictureModels, Sight
 from bundle3d.pipelines.pixal3d.sample import every_voxel
 from bundle3d.pipelines.progress import Progress, silent
 from bundle3d.pipelines.training import picture_features, structure_autoencoder, voxel_autoencoder, voxel_flow
+from bundle3d.pipelines.training.encoded_objects import encode_objects
 from bundle3d.pipelines.training.loop import LOG, LoopOptions
 from bundle3d.pipelines.training.loss_curve import read_losses
 from bundle3d.pipelines.training.picture_features import PictureReader, train_pictures, write_surfaces
 from bundle3d.pipelines.training.placed_objects import PlacedPictures, placed_object, write_placed_pictures
 from bundle3d.pipelines.training.placed_voxels import MATERIAL, batched, material_grid, voxel_tree
 from bundle3d.pipelines.training.structure_autoencoder import StructureAutoencoder, train_structure_autoencoder
-from bundle3d.pipelines.training.voxel_autoencoder import VoxelAutoencoder, encode_objects
+from bundle3d.pipelines.training.voxel_autoencoder import VoxelAutoencoder
 from bundle3d.pipelines.training.voxel_flow import FlowExample, train_flow, write_seen
 from bundle3d.tests.pixal3d.make_small import ENCODER, STRUCTURE, UPSAMPLER
 
@@ -174,7 +175,7 @@ def test_a_new_decoder_of_materials_tells_coarse_voxels_apart_more_than_their_ch
     tree = voxel_tree(batched([grid]), VOXELS, 3)
     latents = torch.randn(len(tree.coords), 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        _, heads = voxel_autoencoder.decoded_as_told(model.decoder, latents, tree)
+        heads = voxel_autoencoder.decoded_as_told(model.decoder, latents, tree).voxels.features
     owners = voxel_autoencoder._owners(tree)
     means = voxel_autoencoder._means(heads, tree)
     color = slice(0, 3)

@@ -21,12 +21,13 @@ PADDING = 20  # pixels around the object, and by how much the volume's middle pl
 FOV = 0.2  # radians
 MESH_SCALE = 0.9
 WHITE = (255, 255, 255, 255)
+FAINT = 7  # of 255, up to which alpha is a matte's noise and not the object
 
 
 def fit_on_white(rgb: torch.Tensor, alpha: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The object of a photo (H, W, 3) with ``alpha`` (H, W), both in [0, 1]: on white (S, S, 3), and its alpha (S, S).
 
-    What has any alpha is fitted into the middle of SIZE pixels a side, PADDING from the edges, in 8 bit. Raises
+    What is more than FAINT is fitted into the middle of SIZE pixels a side, PADDING from the edges, in 8 bit. Raises
     Bundle3DError for other shapes and where alpha shows no object.
     """
     if rgb.ndim != 3 or rgb.shape[-1] != 3 or alpha.shape != rgb.shape[:2]:
@@ -36,7 +37,7 @@ def fit_on_white(rgb: torch.Tensor, alpha: torch.Tensor) -> tuple[torch.Tensor, 
         )
     values = torch.cat((rgb, alpha[..., None]), dim=-1).float().clamp(0, 1)
     photo = Image.fromarray((values * 255).round().to(torch.uint8).cpu().numpy())
-    box = photo.getchannel("A").getbbox()
+    box = photo.getchannel("A").point(lambda value: value > FAINT and 255).getbbox()
     if box is None:
         raise Bundle3DError(
             "Expected an object in the photo, but its mask is empty; check the mask or remove the background again."

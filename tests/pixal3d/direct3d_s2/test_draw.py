@@ -11,6 +11,7 @@ from bundle3d.pipelines.diffusion.holder import Resident
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.topology import is_watertight
 from bundle3d.pipelines.pixal3d.conditioning import Pictures
+from bundle3d.pipelines.pixal3d.config import StructureDecoderConfig
 from bundle3d.pipelines.pixal3d.direct3d_s2 import fit_scale as fit_scale_module
 from bundle3d.pipelines.pixal3d.direct3d_s2.conditioning import see
 from bundle3d.pipelines.pixal3d.direct3d_s2.config import SdfDecoderConfig
@@ -48,6 +49,18 @@ class Ball(nn.Module):
         size = 8 * self.config.resolution
         away = (2 * places / size - 1).norm(dim=-1) - 0.6
         return (away * size / 8).clamp(-1, 1)  # truncated at four samples
+
+
+class Middle(nn.Module):
+    """A decoder of structures that finds the inner eight voxels, whatever it is shown."""
+
+    def __init__(self, config: StructureDecoderConfig) -> None:
+        super().__init__()
+        self.config, self.factor = config, 2
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return nn.functional.pad(torch.full((1, 1, 2, 2, 2), 9.0), (1, 1, 1, 1, 1, 1), value=-9.0)
 
 
 def latents_of(places: torch.Tensor, resolution: int) -> SparseVoxels:
@@ -171,10 +184,13 @@ def test_the_scale_is_fitted_in_up_to_two_tries(
     assert torch.equal(fitted.cameras[0].camera_to_world, picture(0.5).cameras[0].camera_to_world)
 
 
-def test_a_scale_is_fitted_to_what_the_flow_finds() -> None:
+def test_a_scale_is_fitted_to_what_is_found() -> None:
     models = small_models()
-    fitted = fit_scale(models, picture(0.5), 0)
-    assert fitted.mesh_scale > 0
+    assert fit_scale(models, picture(0.5), 0).mesh_scale == 0.5  # noise is everywhere, so there is no room to grow into
+    middle = replace(models.structure, decoder=Resident(Middle(models.structure.decoder.module.config)))
+    # Of 4 voxels the inner two, half of one from the middle, are to reach 1.5 less 3 / 16 of one from it, twice.
+    fitted = fit_scale(small_models(structure=middle), picture(0.5), 0)
+    assert fitted.mesh_scale == pytest.approx(0.5 * 2.625**2)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,15 @@ def test_the_object_is_fitted_into_the_middle_on_white() -> None:
     assert image[10, 10].tolist() == [1.0, 1.0, 1.0] and float(image[259, 138].min()) == 1.0
 
 
+def test_the_faint_noise_of_a_matte_does_not_make_the_object_smaller() -> None:
+    rgb, alpha = torch.full((60, 60, 3), 0.5), torch.zeros(60, 60)
+    alpha[10:30, 20:40] = 1.0
+    noisy = alpha.clone()
+    noisy[::7, ::5] = noisy[::7, ::5].clamp(min=6 / 255)
+    clean, fitted = fit_on_white(rgb, alpha)[1], fit_on_white(rgb, noisy)[1]
+    assert torch.equal(clean, fitted)
+
+
 def test_half_alpha_is_half_white() -> None:
     image, mask = fit_on_white(torch.zeros(4, 4, 3), torch.full((4, 4), 128 / 255))
     assert image[259, 259].tolist() == pytest.approx([127 / 255] * 3)
