@@ -90,8 +90,10 @@ class Bundle3D_Pixal3DImageTo3D(io.ComfyNode):
         options = finish_options(surface, faces, texture)
         asked = resolution or models.resolution
         check_request(models, VoxelRequest(resolution=asked, most_tokens=most_tokens))
-        photos = isinstance(image, torch.Tensor)
-        items = _photos(image, mask, fov) if photos else [(item, "") for item in pictured(image)]
+        if isinstance(image, torch.Tensor):
+            items = _photos(image, mask, fov)
+        else:
+            items = [(item, "") for item in pictured(image)]
 
         def make(
             numbered: tuple[int, tuple[PicturedObject, str]], setting: None, progress: Progress
