@@ -5,7 +5,7 @@
     python benchmarks/drawing.py --small --steps 2 --view-steps 2
 
 bundle: FLUX.1-dev with CLIP-L and T5-XXL draws 2048 x 1024 pixels; ``--dtype`` is how the transformer is kept.
-views: Zero123++ draws four views of 512 pixels. Each drawing is done twice: at first weights come to the GPU from RAM.
+views: Zero123++ draws four views of 512 pixels. On a GPU each drawing is done twice, at first with weights from RAM.
 Random weights draw noise, but take the time and memory of trained ones. bundle needs 40 GB of RAM.
 
 With ``--budgets``, in GiB, all of it is done with each of them as the most that torch may take of the GPU and that the
@@ -202,11 +202,11 @@ def limit(budget: float | None, device: torch.device) -> None:
 
 
 def rows_of(what: str, run: Callable[[], str], facts: dict[str, Any], device: torch.device) -> list[dict[str, Any]]:
-    """A row for the first and one for the second ``run``, which tells the size of what it makes, or one that says that
-    memory does not suffice.
+    """A row for the first and, on a GPU, one for the second ``run``, which tells the size of what it makes, or one that
+    says that memory does not suffice.
     """
     rows: list[dict[str, Any]] = []
-    for turn in ("first", "second"):
+    for turn in ("first", "second") if device.type != "cpu" else ("once",):
         try:
             with measure.timed(rows, f"{what}, {turn}", device) as row:
                 row |= facts

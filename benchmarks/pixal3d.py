@@ -8,7 +8,7 @@ Random flows draw noise, in which there is no object. So every stage gets the vo
 instead of what the stage before it drew: 3,300 for the coarse shape, 12,200 for a fine one of 1024, which a random
 decoder splits into four at every level. Weights draw noise, but take the time and memory of trained ones.
 
-Each stage is done twice: at first weights come to the GPU from RAM. With ``--budgets``, in GiB, all of it is done with
+On a GPU each stage is done twice, at first with weights from RAM. With ``--budgets``, in GiB, all of it is done with
 each of them as the most that torch may take of the GPU and that the memory manager reckons with. ``--small`` takes the
 networks of the tests, to try the command out without a GPU. 12 GB of RAM suffice.
 """
@@ -207,8 +207,8 @@ def main() -> None:
             facts |= {} if budget is None else {"budget_gib": budget}
             rows += rows_of(stage, partial(run_stage, models, stage, chosen), facts, device)
         del models
-    if not chosen.small:
-        print(measure.write("pixal3d", rows, stated_by_others=STATED))
+        if not chosen.small:
+            print(measure.write("pixal3d", rows, stated_by_others=STATED), flush=True)
 
 
 if __name__ == "__main__":
