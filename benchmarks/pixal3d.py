@@ -97,7 +97,7 @@ def published() -> Pixal3DModels:
 
 def with_numbers(models: Pixal3DModels, stage: str) -> Pixal3DModels:
     """``models`` with random weights in what ``stage`` uses, held by ComfyUI."""
-    from bundle3d.nodes.memory import hold_network, hold_vae, hold_whole_network
+    from bundle3d.nodes.memory import hold_network, hold_voxel_decoder, hold_whole_network
 
     encoder = random_network(lambda: image_encoder(ImageEncoderConfig()), torch.float32)
     upsampler = random_network(lambda: FeatureUpsampler(UpsamplerConfig()), torch.float32, casting=False)
@@ -109,21 +109,23 @@ def with_numbers(models: Pixal3DModels, stage: str) -> Pixal3DModels:
         config = StructureDecoderConfig()
         return replace(
             models,
-            structure_decoder=hold_vae(random_network(lambda: StructureDecoder(config), torch.float32, casting=False)),
-            shape_decoder=hold_vae(random_network(lambda: VoxelDecoder(SHAPE_DECODER), torch.float16)),
-            texture_decoder=hold_vae(random_network(lambda: VoxelDecoder(TEXTURE_DECODER), torch.float16)),
+            structure_decoder=hold_voxel_decoder(
+                random_network(lambda: StructureDecoder(config), torch.float32, casting=False)
+            ),
+            shape_decoder=hold_voxel_decoder(random_network(lambda: VoxelDecoder(SHAPE_DECODER), torch.float16)),
+            texture_decoder=hold_voxel_decoder(random_network(lambda: VoxelDecoder(TEXTURE_DECODER), torch.float16)),
         )
     return models
 
 
 def small_networks() -> Pixal3DModels:
     """The networks of the tests, held by ComfyUI."""
-    from bundle3d.nodes.memory import hold_network, hold_vae, hold_whole_network
+    from bundle3d.nodes.memory import hold_network, hold_voxel_decoder, hold_whole_network
     from bundle3d.tests.pixal3d.make_small import small_models
 
     models = small_models()
     decoders = {
-        name: hold_vae(getattr(models, name).module)
+        name: hold_voxel_decoder(getattr(models, name).module)
         for name in ("structure_decoder", "shape_decoder", "texture_decoder")
     }
     stages = {

@@ -18,7 +18,7 @@ from ..pipelines.pixal3d.load_pictures import holds_upsampler, load_feature_upsa
 from ..pipelines.pixal3d.models import PictureModels
 from ..pipelines.pixal3d.settings import FLOWS, SINGLE
 from . import model_files
-from .memory import hold_network, hold_reconstruction, hold_vae, hold_whole_network
+from .memory import hold_network, hold_reconstruction, hold_voxel_decoder, hold_whole_network
 from .model_files import BUNDLE3D, DEMO, NONE
 from .pixal3d_sockets import Pixal3DModelSet
 
@@ -103,8 +103,8 @@ class Bundle3D_LoadPixal3D(io.ComfyNode):
                     "precision",
                     options=list(PRECISIONS),
                     default=AS_STORED,
-                    tooltip="What the flows compute in. The published files are fp32; bf16 needs half the memory, and "
-                    "is what they were trained in.",
+                    tooltip="What the flows compute in. As stored is what the JSON file beside a flow states, bf16 for "
+                    "the published ones, and otherwise the file's own type; bf16 needs half the memory of fp32.",
                     advanced=True,
                 ),
             ],
@@ -126,7 +126,7 @@ class Bundle3D_LoadPixal3D(io.ComfyNode):
         stages = [stage for stage in FLOWS if stage != "texture" or decoders.texture is not None]
         flows = files.load_flows(stages, PRECISIONS[chosen["precision"]], chosen["several_views"])
         demo = chosen["base"] == DEMO
-        return io.NodeOutput(held(flows, decoders, pictures, hold_reconstruction, hold_vae, demo))
+        return io.NodeOutput(held(flows, decoders, pictures, hold_reconstruction, hold_voxel_decoder, demo))
 
 
 def _flow_input(id: str, what: str) -> Any:

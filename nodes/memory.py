@@ -94,6 +94,16 @@ def hold_vae(module: Any) -> Holder:
     return Holder(module, device, model_management.vae_offload_device(), dtype)
 
 
+def hold_voxel_decoder(module: Any) -> Holder:
+    """A decoder that says which voxels there are: as an autoencoder, but in float32 if it is stored so, and in float16
+    rather than bfloat16, whose rounding adds and loses voxels."""
+    device = model_management.vae_device()
+    stored = main_dtype(module.parameters())
+    allowed = [torch.float32] if stored == torch.float32 else [torch.float16, *OUT_OF_RANGE_IN_HALF]
+    dtype = model_management.vae_dtype(device, allowed)
+    return Holder(module, device, model_management.vae_offload_device(), dtype)
+
+
 def compute_dtype(module: nn.Module, device: torch.device, supported: tuple[torch.dtype, ...]) -> torch.dtype:
     """What the component computes in on ``device``: the type of most weights where the device is quick with it."""
     stored = main_dtype(module.parameters())

@@ -23,7 +23,8 @@ from .settings import DECODERS, DEFAULT_SETTINGS, FLOWS, SEVERAL, SINGLE, Settin
 from .structure_decoder import StructureDecoder
 from .voxel_decoder import VoxelDecoder
 
-# What the tensors of each network start with in ComfyUI's files.
+# What the tensors of each network start with in ComfyUI's files, those of flows after MODEL.
+MODEL = "model."
 FLOW_PREFIXES = {
     "structure": "structure_model.",
     "shape": "img2shape_512.",
@@ -31,6 +32,7 @@ FLOW_PREFIXES = {
     "texture": "shape2txt.",
 }
 DECODER_PREFIXES = {"structure": "struct_dec.", "shape": "shape_dec.", "texture": "txt_dec."}
+STATED_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}  # others are not what flows can compute in
 NEEDED = ("structure", "shape")  # without which there is no shape
 State = dict[str, torch.Tensor]
 
@@ -62,8 +64,9 @@ def load_flows(
     """The flows of ``stages``, as far as they are there, in a published folder or in ComfyUI's file of all four.
 
     ``multiview`` takes those for several views from a folder that has both. They compute in ``dtype``, float32 or
-    bfloat16, or in the file's type. Raises Bundle3DError, naming the file, where one that a shape needs is missing, and
-    where one is quantised, damaged or of another model.
+    bfloat16, or else in the type that the folder states, bfloat16 in the published one, or in the file's. Raises
+    Bundle3DError, naming the file, where one that a shape needs is missing, and where one is quantised, damaged or of
+    another model.
     """
     path = Path(path)
     if path.is_dir():
@@ -74,8 +77,8 @@ def load_flows(
     parts = _parts(read_state_dict(path), FLOW_PREFIXES)
     if missing := [FLOW_PREFIXES[stage] for stage in NEEDED if stage not in parts]:
         raise Bundle3DError(
-            f"Expected the flows of Pixal3D in '{path.name}', but no tensor's name starts with '{missing[0]}'; choose "
-            "ComfyUI's file of all flows or the published folder."
+            f"Expected the flows of Pixal3D in '{path.name}', but no tensor's name starts with '{MODEL}{missing[0]}'; "
+            "choose ComfyUI's file of all flows or the published folder."
         )
     flows = {stage: build_flow(stage, parts[stage], path, dtype) for stage in stages if stage in parts}
     return Flows(flows, DEFAULT_SETTINGS, multiview)
@@ -87,11 +90,11 @@ def load_flow_files(
     multiview: bool = False,
     settings: Settings = DEFAULT_SETTINGS,
 ) -> Flows:
-    """The flows in a file each, by stage; a JSON file beside one tells its lattice. Raises as `load_flows`."""
-    flows = {
-        stage: build_flow(stage, read_state_dict(file), file, dtype, _stated_resolution(file))
-        for stage, file in files.items()
-    }
+    """The flows in a file each, by stage; a JSON file beside one tells its lattice and type. Raises as `load_flows`."""
+    flows = {}
+    for stage, file in files.items():
+        stated = _stated(file)
+        flows[stage] = build_flow(stage, read_state_dict(file), file, dtype or stated.dtype, stated.resolution)
     return Flows(flows, settings, multiview)
 
 
@@ -163,6 +166,7 @@ def has_multiview(folder: Path) -> bool:
 
 def _parts(state: State, prefixes: Mapping[str, str]) -> dict[str, State]:
     """The tensors of each network by its own names."""
+    state = {name.removeprefix(MODEL): tensor for name, tensor in state.items()}
     found = {
         part: {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
         for part, prefix in prefixes.items()
@@ -189,11 +193,18 @@ def _weights(folder: Path, settings: Settings, name: str) -> Path:
     )
 
 
-def _stated_resolution(file: Path) -> int | None:
-    """What the JSON file beside a network's tensors says of its lattice, if there is one."""
+@dataclass(frozen=True)
+class _Stated:
+    """What the JSON file beside a network's tensors says of its lattice and of the type in which it computes."""
+
+    resolution: int | None = None
+    dtype: torch.dtype | None = None
+
+
+def _stated(file: Path) -> _Stated:
     json_file = file.with_suffix(".json")
     if not json_file.is_file():
-        return None
+        return _Stated()
     settings = read_json(json_file).get("args", {})
     resolution = settings.get("resolution") if isinstance(settings, dict) else None
     if not isinstance(resolution, int) or not 1 <= resolution <= 4096:
@@ -201,4 +212,4 @@ def _stated_resolution(file: Path) -> int | None:
             f"Expected the resolution of a flow in '{json_file.name}', but it says {resolution!r}; download the file "
             "again."
         )
-    return resolution
+    return _Stated(resolution, STATED_DTYPES.get(str(settings.get("dtype"))))

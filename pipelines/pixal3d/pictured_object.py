@@ -34,7 +34,8 @@ class PicturedObject:
     """An object's ``pictures`` and where it is in them, ``masks`` (V, S, S) in [0, 1].
 
     ``turn`` (4, 4) float64 takes the frame of the first camera, from which shapes are made, to that of the views, and
-    ``place`` from there to the object's own place. Raises Bundle3DError unless the masks fit the pictures.
+    ``place`` from there to the object's own place. Raises Bundle3DError unless the masks fit the pictures and each has
+    an object.
     """
 
     pictures: Pictures
@@ -47,6 +48,12 @@ class PicturedObject:
             raise Bundle3DError(
                 f"Expected masks {tuple(self.pictures.images.shape[:3])} of the pictures, but got "
                 f"{tuple(self.masks.shape)}; connect the masks of the same pictures."
+            )
+        empty = [number for number, mask in enumerate(self.masks, 1) if not bool((mask > 0.5).any())]
+        if empty:
+            raise Bundle3DError(
+                f"Expected the object in every picture, but number {empty[0]} of {len(self.masks)} shows none; check "
+                "its mask, which is 1 on the object, or leave the picture out."
             )
 
     def outline(self) -> Outline:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 
 from ..errors import Bundle3DError
+from ..views.masks import border_pixels
 
 LARGEST = 1024  # pixels of the longer side before the crop
 MARGIN = 1.1  # side of the square as a multiple of the object's longer side
@@ -50,8 +52,17 @@ def on_black(rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 
 def not_black(rgb: torch.Tensor) -> torch.Tensor:
-    """(H, W) of 0 and 1: where a picture on black (H, W, 3) shows the object, if nothing else tells."""
-    return (rgb.amax(-1) > BLACK).float()
+    """(H, W) of 0 and 1: where a picture on black (H, W, 3) shows the object, if nothing else tells.
+
+    Black that the object encloses counts as its own. Raises Bundle3DError for a picture that is not on black.
+    """
+    shown = rgb.amax(-1) > BLACK
+    if float(border_pixels(shown[None, ..., None].float()).mean()) > 0.5:
+        raise Bundle3DError(
+            "Expected a mask, or a picture on black, but most of the picture's border is not black; connect the mask "
+            "of Pixal3D Prepare or Load Photo."
+        )
+    return torch.from_numpy(ndimage.binary_fill_holes(shown.cpu().numpy())).float()
 
 
 def _on_black(rgba: np.ndarray) -> torch.Tensor:

@@ -95,7 +95,7 @@ def uniform_times(count: int, generator: torch.Generator) -> torch.Tensor:
 
 def early_times(count: int, generator: torch.Generator) -> torch.Tensor:
     """Of structures: logit-normal, more of them near noise, where it is decided what there is."""
-    return (1.0 + torch.randn(count, generator=generator)).sigmoid()
+    return (2.0 + 1.5 * torch.randn(count, generator=generator)).sigmoid()
 
 
 def is_hidden(name: str) -> bool:

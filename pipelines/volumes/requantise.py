@@ -52,10 +52,10 @@ def cascade_coords(
     """Voxels (M, 4) of the finer stage from ``coords`` (N, 4) of ``source``^3 cells, and the resolution they allow.
 
     The lattice has a sixteenth of the resolution. While it has ``most_tokens`` voxels or more, the resolution is
-    lowered by 128, at most to 1024.
+    lowered by 128, but not below 1024.
     """
     while True:
         found = requantise(coords, source, resolution // VOXELS_PER_TOKEN)
         if found.shape[0] < most_tokens or resolution <= LEAST_RESOLUTION:
             return found, resolution
-        resolution -= STEP
+        resolution = max(resolution - STEP, LEAST_RESOLUTION)

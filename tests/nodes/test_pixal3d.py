@@ -138,7 +138,8 @@ def test_prepare_crops_to_the_object_on_black(run: Run, photo: torch.Tensor) -> 
 
 
 def test_the_camera_comes_from_fov_from_moge_or_is_the_default(run: Run) -> None:
-    square = torch.rand(2, 16, 16, 3)
+    square = torch.zeros(2, 16, 16, 3)
+    square[:, 2:14, 2:14] = torch.rand(2, 12, 12, 3)
     call = {"image": square}
     pictures, fov, report = run("Bundle3D_Pixal3DCamera", **call).args
     assert fov == pytest.approx(49.1343, abs=1e-4) and "1.094 sides" in report and len(pictures) == 2
@@ -153,7 +154,10 @@ def test_the_camera_comes_from_fov_from_moge_or_is_the_default(run: Run) -> None
         ({"fov": 0.5}, "1 to 150 degrees"),
         ({"moge_geometry": {"points": square}}, "panoramas"),
         ({"mask": torch.ones(2, 8, 8)}, "masks of the same pictures"),
-        ({"image": square[:, :8]}, "square pictures"),
+        ({"image": square[:, :8], "mask": torch.ones(2, 8, 16)}, "square pictures"),
+        ({"image": 1.0 - square}, "border is not black"),
+        ({"image": 0.0 * square}, "the object in every picture"),
+        ({"mask": torch.zeros(2, 16, 16)}, "the object in every picture"),
     ):
         with pytest.raises(Bundle3DError, match=words):
             run("Bundle3D_Pixal3DCamera", **{**call, **given})

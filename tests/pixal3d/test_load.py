@@ -12,8 +12,6 @@ import torch
 from bundle3d.pipelines.diffusion.holder import Resident
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.load import (
-    DECODER_PREFIXES,
-    FLOW_PREFIXES,
     Decoders,
     Flows,
     has_multiview,
@@ -26,7 +24,14 @@ from bundle3d.pipelines.pixal3d.load_networks import build_flow, build_voxel_dec
 from bundle3d.pipelines.pixal3d.models import Pixal3DModels
 from bundle3d.pipelines.pixal3d.sampler import Sampling
 from bundle3d.tests.pixal3d.make_small import SHAPE, SIGHTS, random_condition, random_voxels, small_flow, small_models
-from bundle3d.tests.pixal3d.write_files import networks, prefixed, write_folder, write_state
+from bundle3d.tests.pixal3d.write_files import (
+    COMFYUI_DECODERS,
+    COMFYUI_FLOWS,
+    networks,
+    prefixed,
+    write_folder,
+    write_state,
+)
 
 STAGES = ("structure", "shape", "fine_shape", "texture")
 STATED = Sampling(steps=3, guidance=2.0, rescale=0.25, interval=(0.5, 0.9), shift=4.0)
@@ -55,7 +60,7 @@ def all_same(flows: Flows, decoders: Decoders, models: Pixal3DModels) -> bool:
 def comfy_flows(models: Pixal3DModels) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = {}
     for stage in STAGES:
-        state |= prefixed(FLOW_PREFIXES[stage], getattr(models, stage).flow.module.state_dict())
+        state |= prefixed(COMFYUI_FLOWS[stage], getattr(models, stage).flow.module.state_dict())
     return state
 
 
@@ -90,9 +95,9 @@ def test_flows_for_several_views_lie_beside_the_others(folder: Path, models: Pix
 def test_comfyuis_files_hold_several_networks(tmp_path: Path, models: Pixal3DModels) -> None:
     parts = networks(models)
     flows = load_flows(write_state(tmp_path / "pixal3d.safetensors", comfy_flows(models)))
-    shape = prefixed(DECODER_PREFIXES["structure"], parts["sparse_structure_decoder"].state_dict())
-    shape |= prefixed(DECODER_PREFIXES["shape"], parts["shape_slat_decoder"].state_dict())
-    texture = prefixed(DECODER_PREFIXES["texture"], parts["tex_slat_decoder"].state_dict())
+    shape = prefixed(COMFYUI_DECODERS["structure"], parts["sparse_structure_decoder"].state_dict())
+    shape |= prefixed(COMFYUI_DECODERS["shape"], parts["shape_slat_decoder"].state_dict())
+    texture = prefixed(COMFYUI_DECODERS["texture"], parts["tex_slat_decoder"].state_dict())
     decoders = load_decoders(
         write_state(tmp_path / "shape.safetensors", shape), write_state(tmp_path / "texture.safetensors", texture)
     )
@@ -128,6 +133,14 @@ def test_files_of_every_precision_compute(
     found = flow(voxels, times, condition, holder.compute_dtype)
     truth = models.shape.flow.module(voxels, times, condition)
     assert found.dtype == torch.float32 and float((found - truth).norm() / truth.norm()) < 0.05
+
+
+def test_flows_compute_in_what_their_json_file_states(folder: Path) -> None:
+    file = folder / "ckpts" / "slat_flow_512.json"
+    for stated, expected in (("bfloat16", torch.bfloat16), ("float32", torch.float32), ("float16", torch.float32)):
+        file.write_text(json.dumps({"args": {"resolution": 8, "dtype": stated}}), encoding="utf-8")
+        assert Resident(load_flows(folder).flows["shape"]).compute_dtype == expected
+        assert Resident(load_flows(folder, torch.float32).flows["shape"]).compute_dtype == torch.float32
 
 
 def test_decoders_of_half_precision_compute(tmp_path: Path, models: Pixal3DModels) -> None:
@@ -184,12 +197,12 @@ def test_what_is_not_the_whole_flow_is_refused(
 
 def test_comfyuis_other_files_are_refused(tmp_path: Path, models: Pixal3DModels) -> None:
     whole = comfy_flows(models)
-    without = {name: tensor for name, tensor in whole.items() if not name.startswith("img2shape_512.")}
+    without = {name: tensor for name, tensor in whole.items() if not name.startswith("model.img2shape_512.")}
     swapped = prefixed("struct_dec.", models.structure_decoder.module.state_dict())
     swapped |= prefixed("shape_dec.", models.texture_decoder.module.state_dict())
     for state, load, said in (
-        (without, load_flows, "no tensor's name starts with 'img2shape_512.'"),
-        (flow_state(), load_flows, "no tensor's name starts with 'structure_model.'"),
+        (without, load_flows, "no tensor's name starts with 'model.img2shape_512.'"),
+        (flow_state(), load_flows, "no tensor's name starts with 'model.structure_model.'"),
         (flow_state(), load_decoders, "there is none of a structure"),
         (swapped, load_decoders, "holds that of textures; choose the other file"),
     ):

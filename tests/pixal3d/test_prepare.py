@@ -51,8 +51,19 @@ def test_colours_are_cut_to_whole_levels() -> None:
 
 def test_the_noise_of_compressed_files_counts_as_black() -> None:
     picture = torch.zeros(2, 3, 3)
-    picture[0, 0], picture[0, 1, 2], picture[1, 2, 1] = 9 / 255, 20 / 255, 1.0
-    assert not_black(picture).tolist() == [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    picture[0, 0], picture[0, 2, 2], picture[1, 1, 1] = 9 / 255, 20 / 255, 1.0
+    assert not_black(picture).tolist() == [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+
+
+def test_black_parts_of_an_object_are_its_own_and_other_backgrounds_are_refused() -> None:
+    picture = torch.zeros(20, 20, 3)
+    picture[4:16, 4:16] = 0.6
+    picture[8:11, 8:11] = 0.0
+    mask = torch.zeros(20, 20)
+    mask[4:16, 4:16] = 1.0
+    assert torch.equal(not_black(picture), mask)
+    with pytest.raises(Bundle3DError, match="border is not black"):
+        not_black(1.0 - picture)
 
 
 def test_photos_without_an_object_are_refused() -> None:

@@ -22,6 +22,29 @@ def test_times_are_those_of_the_specification() -> None:
     assert SHAPE.times() == TEXTURE.times() == pytest.approx(three, abs=5e-7)
 
 
+def test_guidance_is_that_of_the_specification() -> None:
+    assert Sampling(12, 7.5, 0.7, (0.6, 1.0), 5.0, 1e-5) == STRUCTURE
+    assert Sampling(12, 7.5, 0.5, (0.6, 1.0), 3.0, 1e-5) == SHAPE
+    assert Sampling(12, 1.0, 0.0, (0.6, 0.9), 3.0, 1e-5) == TEXTURE
+
+
+@pytest.mark.parametrize(
+    ("values", "total", "weighted"),
+    [
+        (SHAPE_NORMALISATION.mean, -1.419879, -38.933594),
+        (SHAPE_NORMALISATION.std, 170.747668, 2847.15642),
+        (TEXTURE_NORMALISATION.mean, 11.237062, 113.76431),
+        (TEXTURE_NORMALISATION.std, 86.627503, 1431.294323),
+    ],
+)
+def test_latents_are_normalised_by_the_numbers_of_the_specification(
+    values: tuple[float, ...], total: float, weighted: float
+) -> None:
+    """Their sum, and their sum each times its place, counted from 1."""
+    assert len(values) == 32 and sum(values) == pytest.approx(total, abs=1e-6)
+    assert sum(place * value for place, value in enumerate(values, 1)) == pytest.approx(weighted, abs=1e-5)
+
+
 @pytest.mark.parametrize(("sampling", "count"), [(STRUCTURE, 22), (SHAPE, 21), (TEXTURE, 12)])
 def test_the_model_is_asked_as_often_as_published(sampling: Sampling, count: int) -> None:
     asked, reports = [], []

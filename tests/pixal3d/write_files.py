@@ -23,6 +23,14 @@ STEMS = {
     "shape_slat_decoder": "ckpts/shape_dec",
     "tex_slat_decoder": "ckpts/tex_dec",
 }
+# What tensors' names start with in ComfyUI's files.
+COMFYUI_FLOWS = {
+    "structure": "model.structure_model.",
+    "shape": "model.img2shape_512.",
+    "fine_shape": "model.img2shape.",
+    "texture": "model.shape2txt.",
+}
+COMFYUI_DECODERS = {"structure": "struct_dec.", "shape": "shape_dec.", "texture": "txt_dec."}
 
 
 def networks(models: Pixal3DModels) -> dict[str, torch.nn.Module]:

@@ -6,11 +6,18 @@ import shutil
 from pathlib import Path
 
 import torch
-from bundle3d.pipelines.pixal3d.load import DECODER_PREFIXES, FLOW_PREFIXES
 from bundle3d.pipelines.pixal3d.models import Pixal3DModels
 from bundle3d.pipelines.pixal3d.settings import DECODERS, FLOWS
 from bundle3d.tests.pixal3d.make_small import small_models
-from bundle3d.tests.pixal3d.write_files import STEMS, networks, prefixed, write_folder, write_state
+from bundle3d.tests.pixal3d.write_files import (
+    COMFYUI_DECODERS,
+    COMFYUI_FLOWS,
+    STEMS,
+    networks,
+    prefixed,
+    write_folder,
+    write_state,
+)
 
 PICTURE_FILE = "dinov3_naf.safetensors"
 STEPS = 3  # of every stage, as the settings of the folder say
@@ -50,10 +57,10 @@ def save_comfyui_files(flows: Path, shape_decoders: Path, texture_decoder: Path)
     """Writes ComfyUI's files: all flows, the decoders of structure and shape, that of textures."""
     states = {name: dict(network.state_dict()) for name, network in networks(full_models()).items()}
     of_flows: dict[str, torch.Tensor] = {}
-    for stage, prefix in FLOW_PREFIXES.items():
+    for stage, prefix in COMFYUI_FLOWS.items():
         of_flows |= prefixed(prefix, states[FLOWS[stage]])
     write_state(flows, of_flows)
-    parts = {part: prefixed(prefix, states[DECODERS[part]]) for part, prefix in DECODER_PREFIXES.items()}
+    parts = {part: prefixed(prefix, states[DECODERS[part]]) for part, prefix in COMFYUI_DECODERS.items()}
     write_state(shape_decoders, parts["structure"] | parts["shape"])
     write_state(texture_decoder, parts["texture"])
 

@@ -9,12 +9,16 @@ from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.repair import repair
 from bundle3d.pipelines.meshes.topology import euler_characteristic, is_watertight
-from bundle3d.pipelines.volumes.dual_grid import QUAD_STEPS, DualGrid, dual_grid_mesh
+from bundle3d.pipelines.volumes.dual_grid import DualGrid, dual_grid_mesh
 from bundle3d.pipelines.volumes.sorted_keys import find_shifted, join_shifted
 from bundle3d.pipelines.volumes.surface_nets import surface_nets
 from bundle3d.pipelines.volumes.voxelise import dual_grid_of_mesh
 
 from .fields import Field, signed_volume, sphere, torus
+
+# Voxels around the edge that a voxel owns along x, y and z, in the order of the quad.
+AROUND = (("000", "001", "011", "010"), ("000", "100", "101", "001"), ("000", "010", "110", "100"))
+QUADS = [[tuple(map(int, step)) for step in steps] for steps in AROUND]
 
 
 def random_grid(seed: int, resolution: int = 7, share: float = 0.6) -> DualGrid:
@@ -40,7 +44,7 @@ def isosurface(field: Field, size: int = 49) -> Mesh:
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("first_larger", [False, True])
 def test_one_flagged_edge_gives_two_triangles_along_the_heavier_diagonal(axis: int, first_larger: bool) -> None:
-    steps = torch.tensor(QUAD_STEPS[axis])
+    steps = torch.tensor(QUADS[axis])
     edges = torch.zeros(4, 3, dtype=torch.bool)
     edges[0, axis] = True
     weights = torch.tensor([2.0, 1.0, 2.0, 1.0] if first_larger else [1.0, 2.0, 1.0, 2.0])
@@ -56,7 +60,7 @@ def test_one_flagged_edge_gives_two_triangles_along_the_heavier_diagonal(axis: i
 def test_a_missing_neighbour_gives_no_quad_but_keeps_the_vertices(missing: int) -> None:
     keep = [i for i in range(4) if i != missing]
     grid = DualGrid(
-        torch.tensor(QUAD_STEPS[1])[keep], torch.zeros(3, 3), torch.ones(3, 3, dtype=torch.bool), torch.ones(3), 4
+        torch.tensor(QUADS[1])[keep], torch.zeros(3, 3), torch.ones(3, 3, dtype=torch.bool), torch.ones(3), 4
     )
     vertices, faces = dual_grid_mesh(grid)
     assert vertices.shape == (3, 3) and faces.shape == (0, 3)
@@ -69,7 +73,7 @@ def test_equal_to_a_brute_force_walk(seed: int, backend: str) -> None:
     row = {tuple(cell): i for i, cell in enumerate(grid.coords.tolist())}
     expected = []
     for axis, (i, cell) in itertools.product(range(3), enumerate(grid.coords.tolist())):
-        quad = [row.get(tuple(c + s for c, s in zip(cell, step)), -1) for step in QUAD_STEPS[axis]]
+        quad = [row.get(tuple(c + s for c, s in zip(cell, step)), -1) for step in QUADS[axis]]
         if not grid.edges[i, axis] or min(quad) < 0:
             continue
         a, b, c, d = quad

@@ -63,6 +63,10 @@ def test_the_least_resolution_ignores_the_limit() -> None:
     assert resolution == 1024 and found.shape[0] == 64
 
 
+def test_no_resolution_is_lowered_below_the_least() -> None:
+    assert cascade_coords(diagonal(512), 512, 1088, most_tokens=1)[1] == 1024
+
+
 @settings(deadline=None, max_examples=20)
 @given(share=st.floats(0.001, 0.2), seed=st.integers(0, 99))
 def test_a_voxel_is_occupied_where_any_of_its_cells_is(share: float, seed: int) -> None:

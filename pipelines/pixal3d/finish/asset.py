@@ -57,8 +57,9 @@ def finish_asset(
             )
         lookup = VoxelLookup(grid.coords.cpu(), material.cpu(), grid.resolution)
     decoded = decoded_surface(grid, options.largest_hole)
+    places = decoded.vertices
     if outline is not None and options.surface == "watertight":
-        decoded = decoded.with_(vertices=outline.within(decoded.vertices))
+        decoded = decoded.with_(vertices=outline.within(places))
     tree = TriangleTree(decoded.vertices, decoded.faces)
     progress(MESHED, DONE)
     mesh = _surface(decoded, tree, grid.resolution, options, Stage(progress, MESHED, REMESHED, DONE))
@@ -75,6 +76,7 @@ def finish_asset(
             tree,
             lookup,
             options.texture,
+            places,
             options.alpha_mode,
             options.surface == "raw",
             Stage(progress, UNWRAPPED, DONE, DONE),

@@ -24,16 +24,19 @@ def bake_material(
     tree: TriangleTree,
     material: VoxelLookup,
     resolution: int,
+    places: torch.Tensor | None = None,
     alpha_mode: str = "OPAQUE",
     double_sided: bool = False,
     progress: Progress = silent,
 ) -> Material:
     """The material of ``mesh`` (with uv), looked up at the nearest points of the decoded surface ``tree``.
 
+    ``places`` (N, 3) are those of the decoded vertices among the voxels, where ``tree`` has them elsewhere.
     ``material`` has six channels, decode.py says which. The base colour is (R, R, 4) with alpha, the other texture
     holds roughness in green and metallic in blue; texels without any voxel near take on the colours around them.
     ``progress`` may cancel between chunks. Raises Bundle3DError for a mesh without uv.
     """
+    places = tree.vertices if places is None else places
     texels = rasterise_uv(mesh, resolution)
     flat = torch.zeros(resolution * resolution, CHANNELS, dtype=torch.uint8, device=texels.face.device)
     known = texels.mask.reshape(-1).clone()
@@ -45,7 +48,7 @@ def bake_material(
         points = torch.zeros_like(weights)
         for i in range(3):
             points += weights[:, i, None] * mesh.vertices.index_select(0, corners[:, i])
-        values, found = material.sample(tree.closest(points).interpolate(tree.vertices, tree.faces))
+        values, found = material.sample(tree.closest(points).interpolate(places, tree.faces))
         flat[at] = (values.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8)
         known[at] = found
         progress(min(start + CHUNK, covered.shape[0]), covered.shape[0])

@@ -235,10 +235,14 @@ def test_voxels_without_surface_and_material_of_other_voxels_are_refused() -> No
         finish_asset(grid, material[:, :3])
 
 
-def test_a_watertight_asset_keeps_to_its_outline_and_others_do_not() -> None:
+def disc(radius: float) -> Outline:
+    """The outline of a ball of that radius, seen nearly without perspective."""
     side = torch.linspace(-0.5, 0.5, 128)
-    mask = (side[:, None] ** 2 + side**2 < 0.38**2).float()
-    outline = Outline(mask, front_camera(0.2))
+    return Outline((side[:, None] ** 2 + side**2 < radius**2).float(), front_camera(0.2))
+
+
+def test_a_watertight_asset_keeps_to_its_outline_and_others_do_not() -> None:
+    outline = disc(0.38)
     grid, _ = decoded("ball")
     options = FinishOptions(faces=0, texture=0, size=1.0)
     free, kept = (finish_asset(grid, None, options, outline=one) for one in (None, outline))
@@ -246,3 +250,10 @@ def test_a_watertight_asset_keeps_to_its_outline_and_others_do_not() -> None:
     assert radius[0] > 0.395 and radius[1] < 0.39
     released = [finish_asset(grid, None, replace(options, surface="released"), outline=one) for one in (None, outline)]
     assert torch.equal(released[0].vertices, released[1].vertices)
+
+
+def test_what_is_moved_into_the_outline_keeps_its_material() -> None:
+    asset = finish_asset(*decoded("ball"), FinishOptions(faces=0, texture=512, size=1.0), outline=disc(0.34))
+    errors, mask = texel_errors(asset)
+    assert float(asset.vertices[:, :2].norm(dim=1).max()) < 0.36 and mask.float().mean() > 0.3
+    assert errors.abs().mean(0).max() < 3 / 255 and errors.abs().max() < 1.8 / 48
