@@ -17,6 +17,7 @@ from ..diffusion.holder import Holder
 from ..diffusion.loading.source import read_json
 from ..errors import Bundle3DError
 from .flow_transformer import FlowTransformer
+from .inner_paths import stays_inside
 from .load_networks import build_flow, build_structure_decoder, build_voxel_decoder
 from .models import PictureModels, Pixal3DModels, StageModel
 from .settings import DECODERS, DEFAULT_SETTINGS, FLOWS, SEVERAL, SINGLE, Settings, read_settings
@@ -182,7 +183,7 @@ def _weights(folder: Path, settings: Settings, name: str) -> Path:
             f"Expected '{name}' among the models of '{folder.name}', but its pipeline.json does not name it; download "
             "the folder of Pixal3D again."
         )
-    if ".." in Path(stem).parts or "\\" in stem or Path(stem).is_absolute():
+    if not stays_inside(stem):
         raise Bundle3DError(f"Expected models inside of '{folder.name}', but it points to '{stem}'; do not use it.")
     for candidate in (folder / stem, folder / "ckpts" / Path(stem).name, folder / Path(stem).name):
         file = candidate.with_name(candidate.name + ".safetensors")

@@ -16,6 +16,7 @@ import torch
 from ..diffusion.loading.source import read_json
 from ..errors import Bundle3DError
 from ..volumes.projection import GridCamera, relative_cameras
+from .inner_paths import stays_inside
 
 NAME = "transforms.json"
 MOST_VIEWS = 64
@@ -72,7 +73,7 @@ def read_view_folder(folder: Path) -> ViewFolder:
 
 def _image(folder: Path, frame: Mapping[str, Any]) -> Path:
     name = str(frame.get("file_path") or frame.get("name") or "")
-    if not name or {"\\", ":"} & {*name} or Path(name).is_absolute() or ".." in Path(name).parts:
+    if not name or not stays_inside(name):
         raise Bundle3DError(
             f"Expected images inside of '{folder.name}', but '{NAME}' points to '{name}'; move them there."
         )
