@@ -52,7 +52,10 @@ class DualGrid:
         if self.edges.dtype != torch.bool:
             raise Bundle3DError(f"Expected edges as booleans, but got {self.edges.dtype}; compare the logits with 0.")
         if not bool(torch.isfinite(self.offsets).all() and torch.isfinite(self.split_weights).all()):
-            raise Bundle3DError("Expected finite offsets and weights, but some are NaN or infinite; decode in float32.")
+            raise Bundle3DError(
+                "Expected finite offsets and weights, but some are NaN or infinite; start ComfyUI with --fp32-vae, or "
+                "draw another seed."
+            )
 
 
 def check_voxels(coords: torch.Tensor, resolution: int) -> None:

@@ -32,7 +32,10 @@ class VoxelLookup:
                 "decode shape and texture of the same voxels."
             )
         if not bool(torch.isfinite(values).all()):
-            raise Bundle3DError("Expected finite values of voxels, but some are NaN or infinite; decode in float32.")
+            raise Bundle3DError(
+                "Expected finite values of voxels, but some are NaN or infinite; start ComfyUI with --fp32-vae, or "
+                "draw another seed."
+            )
         self.resolution = resolution
         self.keys, order = sorted_voxels(coords, resolution)
         self.values = values.detach().float().index_select(0, order).contiguous()

@@ -69,7 +69,7 @@ def test_values_that_do_not_fit_are_refused() -> None:
     coords, values = some_voxels()
     with pytest.raises(Bundle3DError, match="same voxels"):
         VoxelLookup(coords, values[1:], 6)
-    with pytest.raises(Bundle3DError, match="NaN"):
+    with pytest.raises(Bundle3DError, match="NaN or infinite; start ComfyUI with --fp32-vae"):
         VoxelLookup(coords, values * math.nan, 6)
     with pytest.raises(Bundle3DError, match="twice"):
         VoxelLookup(torch.cat((coords, coords)), torch.cat((values, values)), 6)

@@ -182,7 +182,7 @@ def decode_mesh(stage: StageModel, latents: SparseVoxels, level: float = LEVEL, 
         distances = decoder(placed, holder.compute_dtype, progress).float().cpu()
     if not bool(distances.isfinite().all()):
         raise Bundle3DError(
-            "Expected finite distances, but the decoder's are not; load the models in fp32, or draw another seed."
+            "Expected finite distances, but the decoder's are not; start ComfyUI with --fp32-vae, or draw another seed."
         )
     finest = FACTOR * latents.resolution
     places = child_places(latents.coords[:, 1:]).flatten(0, 1)
