@@ -93,7 +93,9 @@ class Bundle3D_Pixal3DImageTo3D(io.ComfyNode):
         if isinstance(image, torch.Tensor):
             items = _photos(image, mask, fov)
         else:
-            items = [(item, "") for item in pictured(image)]
+            unused = [name for name, given in (("mask", mask is not None), ("fov", fov != 0.0)) if given]
+            note = f"Not used, as the pictures come with their cameras: {', '.join(unused)}" if unused else ""
+            items = [(item, note) for item in pictured(image)]
 
         def make(
             numbered: tuple[int, tuple[PicturedObject, str]], setting: None, progress: Progress

@@ -111,11 +111,13 @@ def test_views_of_a_bundle_give_an_object_in_their_place(run: Run, models: Pixal
     # which is not kept within the outline of a picture, for Finish Asset is given none
     chosen = {**SMALL, "surface": "released"}
     mesh, _, voxels, _, report = run("Bundle3D_Pixal3DImageTo3D", models=models, image=moved, **chosen).args
-    assert "but there are 4: switch several_views on" in report
+    assert "but there are 4: switch several_views on" in report and "Not used" not in report
     assert torch.equal(accept(mesh)[0].transform, place)
     apart = stages(run, models, moved)
     assert same(apart.items[0], voxels.items[0])
     plain = accept(run("Bundle3D_FinishAsset", voxels=apart, **chosen)[0])[0]
+    ignored = run("Bundle3D_Pixal3DImageTo3D", models=models, image=moved, mask=torch.ones(1, 4, 4), fov=20.0, **chosen)
+    assert "Not used, as the pictures come with their cameras: mask, fov" in ignored[4]
     tilted = plain.vertices.double() @ moved.items[0].rig[0].rotation()
     torch.testing.assert_close(accept(mesh)[0].vertices.double(), tilted, atol=1e-5, rtol=0)
 
