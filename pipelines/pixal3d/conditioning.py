@@ -117,7 +117,8 @@ class SeenPictures:
 def condition_voxels(
     seen: Sequence[SeenPictures], sight: Sight, coords: torch.Tensor, resolution: int, progress: Progress = silent
 ) -> Condition:
-    """What the voxels ``coords`` (N, 4) of a batch of objects are told, of each object's own pictures.
+    """What the voxels ``coords`` (N, 4) of a batch of objects are told, of each object's own pictures, on the device
+    of the encoder.
 
     ``progress`` counts views of all objects. Raises Bundle3DError unless every object has voxels.
     """

@@ -40,29 +40,32 @@ def see(encoder: Holder, pictures: Pictures) -> SeenPicture:
 def condition_voxels(
     seen: SeenPicture, places: torch.Tensor, resolution: int, upsampler: Holder | None = None
 ) -> Condition:
-    """What voxels at ``places`` (N, 3) of a lattice of ``resolution``^3 are told, on the CPU.
+    """What voxels at ``places`` (N, 3) of a lattice of ``resolution``^3 are told, on the device of the encoder.
 
     With an ``upsampler``, NAF, features as fine as the picture are added to those of its patches.
     """
-    samplers = [map_sampler(seen.features.patches[0])]
-    if upsampler is not None:
-        samplers.append(_fine_sampler(seen, upsampler))
-    size, pictures = seen.image.shape[-1], seen.pictures
-    parts = [
-        back_project([sampler], list(pictures.cameras), resolution, places.cpu(), size, pictures.mesh_scale).float()
-        for sampler in samplers
-    ]
-    return Condition(seen.features.tokens, sum(parts[1:], parts[0]))
+    pictures, patches = seen.pictures, seen.features.patches[0]
+    sampler = map_sampler(patches) if upsampler is None else _with_finer(seen, upsampler)
+    projected = back_project(
+        [sampler],
+        pictures.cameras,
+        resolution,
+        places.to(patches.device),
+        seen.image.shape[-1],
+        pictures.mesh_scale,
+    )
+    return Condition(seen.features.tokens, projected)
 
 
-def _fine_sampler(seen: SeenPicture, holder: Holder) -> Sampler:
-    """Unlike in the released variant, the picture that guides NAF is normalised."""
+def _with_finer(seen: SeenPicture, holder: Holder) -> Sampler:
+    """Unlike in the released variant, the picture that guides NAF is normalised, and its features are added."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (IMAGE_MEAN, IMAGE_STD))
-    size = seen.image.shape[-1]
+    patches, size = seen.features.patches[0], seen.image.shape[-1]
     with holder.use(activation_bytes(holder.module.config, size, size, holder.compute_dtype)) as upsampler:
         fine = upsampler(
             ((seen.image - mean) / std).to(holder.compute_device, holder.compute_dtype),
-            seen.features.patches[0].to(holder.compute_device, holder.compute_dtype),
+            patches.to(holder.compute_device, holder.compute_dtype),
             size,
         )
-    return lambda coordinates: fine(coordinates.to(holder.compute_device)).cpu()
+    coarse = map_sampler(patches)
+    return lambda coordinates: coarse(coordinates) + fine(coordinates.to(holder.compute_device)).to(patches)
