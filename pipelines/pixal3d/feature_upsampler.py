@@ -92,8 +92,8 @@ class UpsampledFeatures:
 
 
 def activation_bytes(config: UpsamplerConfig, picture_size: int, size: int, dtype: torch.dtype) -> int:
-    """About what making queries of a picture needs beside the weights."""
-    return int((5 * config.width * picture_size**2 + 8 * config.width * size**2) * dtype.itemsize)
+    """About what making queries of a picture needs beside the weights: first its convolutions, then turning them."""
+    return max(7 * picture_size**2, 8 * size**2) * config.width * dtype.itemsize
 
 
 class _ImageEncoder(nn.Module):
