@@ -113,7 +113,7 @@ def random_network(build: Callable[[], Any], dtype: torch.dtype, casting: bool =
     state = {}
     for name, shape in expected_shapes(network).items():
         count = math.prod(shape)
-        state[name] = block.repeat(-(-count // BLOCK))[:count].reshape(shape)
+        state[name] = block.repeat(-(-count // BLOCK))[:count].clone().reshape(shape)  # not a view of all the block
     return fill(network, state, where, "a network", casting=casting)
 
 
