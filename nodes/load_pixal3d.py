@@ -104,7 +104,8 @@ class Bundle3D_LoadPixal3D(io.ComfyNode):
                     options=list(PRECISIONS),
                     default=AS_STORED,
                     tooltip="What the flows compute in. As stored is what the JSON file beside a flow states, bf16 for "
-                    "the published ones, and otherwise the file's own type; bf16 needs half the memory of fp32.",
+                    "the published ones, and otherwise the file's own type, or bf16 for fp16. bf16 needs half the "
+                    "memory of fp32; a device that is slow with it computes in fp32.",
                     advanced=True,
                 ),
             ],
@@ -199,7 +200,8 @@ class _Files:
                 )
             return load_flow_files(own, dtype, multiview)
         flows = load_flows(self.base, dtype, multiview, [stage for stage in stages if stage not in own])
-        return replace(flows, flows={**flows.flows, **load_flow_files(own, dtype, multiview).flows})
+        others = load_flow_files(own, dtype, multiview)
+        return replace(flows, flows={**flows.flows, **others.flows}, dtypes={**flows.dtypes, **others.dtypes})
 
     def load_pictures(self) -> PictureModels:
         beside = None if self.folder is None else self.folder / PICTURE_FILE

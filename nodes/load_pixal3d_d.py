@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ class Bundle3D_LoadPixal3DD(io.ComfyNode):
                     "precision",
                     options=list(PRECISIONS),
                     default=AS_STORED,
-                    tooltip="What the flows compute in; bf16 needs half the memory of fp32. What is stored in fp16 is "
-                    "computed in fp32 unless bf16 is chosen.",
+                    tooltip="What the flows compute in. As stored is the file's own type, or bf16 for fp16. bf16 needs "
+                    "half the memory of fp32; a device that is slow with it computes in fp32.",
                     advanced=True,
                 ),
             ],
@@ -78,7 +79,7 @@ class Bundle3D_LoadPixal3DD(io.ComfyNode):
         models = held(
             {stage: load_stage(path, stage, dtype) for stage in there},
             hold_network(load_image_encoder(encoder)),
-            hold_reconstruction,
+            partial(hold_reconstruction, dtype=dtype),
             hold_vae,
             None if naf is None else hold_whole_network(load_feature_upsampler(naf)),
             load_scale_flow(path, dtype),

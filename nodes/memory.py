@@ -73,11 +73,12 @@ def hold_whole_network(module: Any) -> Holder:
     return hold_network(module)
 
 
-def hold_reconstruction(module: Any) -> Holder:
-    """The networks of a reconstruction model, which were trained in more range than float16 has."""
+def hold_reconstruction(module: Any, *, dtype: torch.dtype | None = None) -> Holder:
+    """A network that was trained in more range than float16 has; ``dtype`` is chosen in place of the weights' type."""
     device = model_management.get_torch_device()
-    dtype = compute_dtype(module, device, OUT_OF_RANGE_IN_HALF)
-    return Holder(module, device, model_management.unet_offload_device(), dtype)
+    wanted = dtype or main_dtype(module.parameters())
+    quick = quick_dtype(wanted, device, OUT_OF_RANGE_IN_HALF)
+    return Holder(module, device, model_management.unet_offload_device(), quick)
 
 
 def hold_text_encoder(module: Any) -> Holder:
@@ -106,10 +107,14 @@ def hold_voxel_decoder(module: Any) -> Holder:
 
 def compute_dtype(module: nn.Module, device: torch.device, supported: tuple[torch.dtype, ...]) -> torch.dtype:
     """What the component computes in on ``device``: the type of most weights where the device is quick with it."""
-    stored = main_dtype(module.parameters())
+    return quick_dtype(main_dtype(module.parameters()), device, supported)
+
+
+def quick_dtype(wanted: torch.dtype, device: torch.device, supported: tuple[torch.dtype, ...]) -> torch.dtype:
+    """``wanted`` where it is ``supported`` and ``device`` is quick with it, or else what ComfyUI takes instead."""
     # ComfyUI casts nothing that the device is quick with; a type to avoid is asked for as one that nothing computes in.
-    asked = stored if stored in supported else torch.float8_e4m3fn
-    return model_management.unet_manual_cast(asked, device, list(supported)) or stored
+    asked = wanted if wanted in supported else torch.float8_e4m3fn
+    return model_management.unet_manual_cast(asked, device, list(supported)) or wanted
 
 
 def store_weights(module: Any, dtype: torch.dtype | None) -> None:

@@ -6,9 +6,9 @@ Source: specs/pixal3d.md sections 0.1, 1.3 and 8.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -40,11 +40,15 @@ State = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Flows:
-    """The flows by stage, on the CPU, and how they are used; "fine_shape" and "texture" may be missing."""
+    """The flows by stage, on the CPU, and how they are used; "fine_shape" and "texture" may be missing.
+
+    ``dtypes``: what they are to compute in, by stage; None or absent where nobody chooses or states it.
+    """
 
     flows: Mapping[str, FlowTransformer]
     settings: Settings
     multiview: bool = False
+    dtypes: Mapping[str, torch.dtype | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def load_flows(
             "choose ComfyUI's file of all flows or the published folder."
         )
     flows = {stage: build_flow(stage, parts[stage], path, dtype) for stage in stages if stage in parts}
-    return Flows(flows, DEFAULT_SETTINGS, multiview)
+    return Flows(flows, DEFAULT_SETTINGS, multiview, dict.fromkeys(flows, dtype))
 
 
 def load_flow_files(
@@ -92,11 +96,13 @@ def load_flow_files(
     settings: Settings = DEFAULT_SETTINGS,
 ) -> Flows:
     """The flows in a file each, by stage; a JSON file beside one tells its lattice and type. Raises as `load_flows`."""
-    flows = {}
-    for stage, file in files.items():
-        stated = _stated(file)
-        flows[stage] = build_flow(stage, read_state_dict(file), file, dtype or stated.dtype, stated.resolution)
-    return Flows(flows, settings, multiview)
+    stated = {stage: _stated(file) for stage, file in files.items()}
+    dtypes = {stage: dtype or own.dtype for stage, own in stated.items()}
+    flows = {
+        stage: build_flow(stage, read_state_dict(file), file, dtypes[stage], stated[stage].resolution)
+        for stage, file in files.items()
+    }
+    return Flows(flows, settings, multiview, dtypes)
 
 
 def load_decoders(path: Path, texture: Path | None = None, dtype: torch.dtype | None = None) -> Decoders:
@@ -130,18 +136,26 @@ def load_decoders(path: Path, texture: Path | None = None, dtype: torch.dtype | 
     )
 
 
+class HoldFlow(Protocol):
+    """Puts a flow into a holder, where it computes in ``dtype`` or, without it, in what is best there."""
+
+    def __call__(self, module: Any, *, dtype: torch.dtype | None) -> Holder: ...
+
+
 def held(
     flows: Flows,
     decoders: Decoders,
     pictures: PictureModels,
-    hold_flow: Callable[[Any], Holder],
+    hold_flow: HoldFlow,
     hold_decoder: Callable[[Any], Holder],
     demo: bool = False,
 ) -> Pixal3DModels:
     """All components in holders that are made for each kind; raises Bundle3DError where they do not fit together."""
     settings = flows.settings
     stages = {
-        stage: StageModel(hold_flow(flow), settings.samplings[stage], settings.sights[stage])
+        stage: StageModel(
+            hold_flow(flow, dtype=flows.dtypes.get(stage)), settings.samplings[stage], settings.sights[stage]
+        )
         for stage, flow in flows.flows.items()
     }
     return Pixal3DModels(

@@ -69,6 +69,15 @@ def run(nodes: dict[str, Any], folders: Path) -> Callable[..., Any]:
     return call
 
 
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that is quick with 16-bit numbers of both kinds."""
+    import comfy.model_management as model_management
+
+    monkeypatch.setattr(model_management, "should_use_fp16", lambda *arguments, **options: True)
+    monkeypatch.setattr(model_management, "should_use_bf16", lambda *arguments, **options: True)
+
+
 class Cancelled(BaseException):
     """What ComfyUI raises where a user cancels, as seen from outside."""
 

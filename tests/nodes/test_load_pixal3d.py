@@ -11,6 +11,7 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.models import Pixal3DModels, StageModel
+from bundle3d.tests.pixal3d.write_files import write_state
 from bundle3d.tests.support.tiny_pixal3d import (
     RESOLUTION,
     STEPS,
@@ -19,6 +20,7 @@ from bundle3d.tests.support.tiny_pixal3d import (
     save_picture_file,
     save_tiny_pixal3d,
 )
+from safetensors.torch import load_file
 
 Run = Callable[..., Any]
 STAGES = ("structure", "shape", "fine_shape", "texture")
@@ -66,6 +68,20 @@ def test_every_component_belongs_to_the_memory_manager(run: Run, folder: Path) -
     held += [models.pictures.encoder, models.pictures.upsampler]
     assert len(held) == 9 and all(isinstance(holder, Holder) for holder in held)
     assert torch.float16 not in {getattr(models, stage).flow.compute_dtype for stage in STAGES}
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+def test_flows_compute_in_the_chosen_precision_on_a_card_that_is_quick_with_16_bits(
+    run: Run, folder: Path, stored: torch.dtype
+) -> None:
+    file = folder / "bundle3d" / "Pixal3D" / "ckpts" / "slat_flow_512.safetensors"
+    own = write_state(folder / "diffusion_models" / "own.safetensors", load_file(file), stored)
+    write_state(file, load_file(file), stored)
+    for precision, expected in (("as stored", torch.bfloat16), ("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        models = load(run, base="Pixal3D", fine_shape_flow=own.name, precision=precision)
+        assert models.fine_shape is not None
+        assert {models.shape.flow.compute_dtype, models.fine_shape.flow.compute_dtype} == {expected}
 
 
 def test_comfyuis_files_give_the_same_weights(run: Run, folder: Path) -> None:
@@ -119,7 +135,6 @@ def test_without_a_decoder_of_textures_none_is_drawn(run: Run, folder: Path) -> 
 
 def test_naf_has_to_be_somewhere(run: Run, folder: Path) -> None:
     from bundle3d.tests.pixal3d.make_small import small_models
-    from bundle3d.tests.pixal3d.write_files import write_state
 
     pictures = small_models().pictures
     assert pictures.upsampler is not None

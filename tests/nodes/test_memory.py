@@ -11,15 +11,6 @@ from torch import nn
 HALF, BRAIN, FULL, FP8 = torch.float16, torch.bfloat16, torch.float32, torch.float8_e4m3fn
 
 
-@pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device that is quick with 16-bit numbers of both kinds."""
-    import comfy.model_management as model_management
-
-    monkeypatch.setattr(model_management, "should_use_fp16", lambda *arguments, **options: True)
-    monkeypatch.setattr(model_management, "should_use_bf16", lambda *arguments, **options: True)
-
-
 @pytest.mark.usefixtures("extension", "card")
 @pytest.mark.parametrize(
     ("stored", "network", "text_encoder"),
@@ -32,6 +23,25 @@ def test_what_components_compute_in(stored: torch.dtype, network: torch.dtype, t
     device = torch.device("cpu")
     assert compute_dtype(module, device, FLOATS) == network
     assert compute_dtype(module, device, OUT_OF_RANGE_IN_HALF) == text_encoder
+
+
+@pytest.mark.usefixtures("extension", "card")
+@pytest.mark.parametrize("stored", [FP8, BRAIN, HALF, FULL])
+def test_a_chosen_type_takes_the_place_of_the_stored_one(stored: torch.dtype) -> None:
+    from bundle3d.nodes.memory import hold_reconstruction
+
+    for chosen, expected in ((None, FULL if stored == FULL else BRAIN), (BRAIN, BRAIN), (FULL, FULL)):
+        module = nn.Sequential(nn.Linear(2, 8).to(stored))
+        assert hold_reconstruction(module, dtype=chosen).compute_dtype == expected
+
+
+@pytest.mark.usefixtures("extension")
+def test_a_chosen_type_that_the_device_is_slow_with_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    import comfy.model_management as model_management
+    from bundle3d.nodes.memory import hold_reconstruction
+
+    monkeypatch.setattr(model_management, "should_use_bf16", lambda *arguments, **options: False)
+    assert hold_reconstruction(nn.Sequential(nn.Linear(2, 8)), dtype=BRAIN).compute_dtype == FULL
 
 
 @pytest.mark.usefixtures("extension")

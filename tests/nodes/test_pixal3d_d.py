@@ -19,7 +19,9 @@ from bundle3d.pipelines.pixal3d.conditioning import Pictures
 from bundle3d.pipelines.pixal3d.direct3d_s2 import draw as draw_module
 from bundle3d.pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
 from bundle3d.pipelines.pixal3d.direct3d_s2.prepare import FOV
+from bundle3d.tests.pixal3d.write_files import write_state
 from bundle3d.tests.support.tiny_pixal3d_d import ENCODER, FOLDER, RESOLUTION, UPSAMPLER, save_tiny_pixal3d_d
+from safetensors.torch import load_file
 
 Run = Callable[..., Any]
 FAST: dict[str, Any] = {"steps": 1, "guidance": 1.0, "faces": 2000}
@@ -77,6 +79,20 @@ def test_without_its_last_folder_there_are_coarse_shapes(run: Run, folder: Path)
     ]
     assert models.fine is None and models.resolution == RESOLUTION // 2
     assert models.coarse.flow.compute_dtype != torch.float16
+
+
+@pytest.mark.usefixtures("card")
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+def test_flows_compute_in_the_chosen_precision_on_a_card_that_is_quick_with_16_bits(
+    run: Run, folder: Path, stored: torch.dtype
+) -> None:
+    for name in ("dense/dit", "dense/scale_init"):
+        file = folder / FOLDER / name / "model.safetensors"
+        write_state(file, load_file(file), stored)
+    chosen = {"folder": FOLDER, "image_encoder": ENCODER, "upsampler": UPSAMPLER}
+    for precision, expected in (("as stored", torch.bfloat16), ("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        models = run("Bundle3D_LoadPixal3DD", **chosen, precision=precision)[0]
+        assert {flow.compute_dtype for flow in (models.structure.flow, models.scale_flow)} == {expected}
 
 
 def test_a_photo_becomes_a_closed_mesh(run: Run, models: Pixal3DDModels, photo: torch.Tensor) -> None:

@@ -32,6 +32,7 @@ from bundle3d.tests.pixal3d.write_files import (
     write_folder,
     write_state,
 )
+from safetensors.torch import load_file
 
 STAGES = ("structure", "shape", "fine_shape", "texture")
 STATED = Sampling(steps=3, guidance=2.0, rescale=0.25, interval=(0.5, 0.9), shift=4.0)
@@ -141,6 +142,28 @@ def test_flows_compute_in_what_their_json_file_states(folder: Path) -> None:
         file.write_text(json.dumps({"args": {"resolution": 8, "dtype": stated}}), encoding="utf-8")
         assert Resident(load_flows(folder).flows["shape"]).compute_dtype == expected
         assert Resident(load_flows(folder, torch.float32).flows["shape"]).compute_dtype == torch.float32
+
+
+def test_what_is_chosen_or_stated_reaches_the_holder(folder: Path, models: Pixal3DModels) -> None:
+    file = folder / "ckpts" / "slat_flow_512.json"
+    file.write_text(json.dumps({"args": {"resolution": 8, "dtype": "float32"}}), encoding="utf-8")
+    flow = file.with_suffix(".safetensors")
+    write_state(flow, load_file(flow), torch.bfloat16)
+
+    def told(flows: Flows) -> list[torch.dtype | None]:
+        dtypes = []
+
+        def hold(module: torch.nn.Module, *, dtype: torch.dtype | None) -> Resident:
+            dtypes.append(dtype)
+            return Resident(module)
+
+        held(flows, load_decoders(folder), models.pictures, hold, Resident)
+        return dtypes
+
+    assert told(load_flows(folder)) == [None, torch.float32, None, None]
+    assert told(load_flows(folder, torch.bfloat16)) == [torch.bfloat16] * 4
+    whole = load_flows(write_state(folder / "pixal3d.safetensors", comfy_flows(models)), torch.float32)
+    assert told(replace(whole, settings=load_flows(folder).settings)) == [torch.float32] * 4
 
 
 def test_decoders_of_half_precision_compute(tmp_path: Path, models: Pixal3DModels) -> None:
