@@ -13,7 +13,16 @@ from comfy_api.latest import io
 from ..pipelines.checkpoints.demo_folder import DEMO_PIXAL3D_FOLDER
 from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.errors import Bundle3DError
-from ..pipelines.pixal3d.load import NEEDED, Decoders, Flows, held, load_decoders, load_flow_files, load_flows
+from ..pipelines.pixal3d.load import (
+    NEEDED,
+    Decoders,
+    Flows,
+    held,
+    load_decoders,
+    load_flow_files,
+    load_flows,
+    load_texture_decoder,
+)
 from ..pipelines.pixal3d.load_pictures import holds_upsampler, load_feature_upsampler, load_image_encoder
 from ..pipelines.pixal3d.models import PictureModels
 from ..pipelines.pixal3d.settings import FLOWS, SINGLE
@@ -186,7 +195,7 @@ class _Files:
             )
         loaded = load_decoders(source, self.texture_decoder)
         if loaded.texture is None and self.folder is not None:
-            return replace(loaded, texture=load_decoders(self.folder).texture)
+            return replace(loaded, texture=load_texture_decoder(self.folder))
         return loaded
 
     def load_flows(self, stages: Collection[str], dtype: torch.dtype | None, multiview: bool) -> Flows:

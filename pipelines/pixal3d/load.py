@@ -70,8 +70,8 @@ def load_flows(
 
     ``multiview`` takes those for several views from a folder that has both. They compute in ``dtype``, float32 or
     bfloat16, or else in the type that the folder states, bfloat16 in the published one, or in the file's. Raises
-    Bundle3DError, naming the file, where one that a shape needs is missing, and where one is quantised, damaged or of
-    another model.
+    Bundle3DError, naming the file, where one of ``stages`` that a shape needs is missing, where a file holds no flow at
+    all, and where one is quantised, damaged or of another model.
     """
     path = Path(path)
     if path.is_dir():
@@ -80,7 +80,7 @@ def load_flows(
         files = {stage: _weights(path, settings, FLOWS[stage]) for stage in wanted}
         return load_flow_files(files, dtype, multiview, settings)
     parts = _parts(read_state_dict(path), FLOW_PREFIXES)
-    if missing := [FLOW_PREFIXES[stage] for stage in NEEDED if stage not in parts]:
+    if missing := [FLOW_PREFIXES[stage] for stage in NEEDED if stage not in parts and (stage in stages or not parts)]:
         raise Bundle3DError(
             f"Expected the flows of Pixal3D in '{path.name}', but no tensor's name starts with '{MODEL}{missing[0]}'; "
             "choose ComfyUI's file of all flows or the published folder."
@@ -106,34 +106,36 @@ def load_flow_files(
 
 
 def load_decoders(path: Path, texture: Path | None = None, dtype: torch.dtype | None = None) -> Decoders:
-    """The decoders in a published folder; or those of structure and shape in ComfyUI's file, with ``texture`` another.
+    """The decoders in a published folder or in ComfyUI's file, but with ``texture`` that of textures from there.
 
     They compute in ``dtype``, or that of structures in float32 and the others in the file's type. Raises as
     `load_flows`.
     """
     path = Path(path)
-    states: dict[str, tuple[State, Path]] = {}
-    if path.is_dir():
-        settings = read_settings(path, multiview=not (path / SINGLE).is_file() and has_multiview(path))
-        for part, name in DECODERS.items():
-            if part in NEEDED or name in settings.stems:
-                file = _weights(path, settings, name)
-                states[part] = read_state_dict(file), file
-    else:
-        states.update({part: (own, path) for part, own in _parts(read_state_dict(path), DECODER_PREFIXES).items()})
-    if texture is not None:
-        state = read_state_dict(Path(texture))
-        states["texture"] = _parts(state, DECODER_PREFIXES).get("texture", state), Path(texture)
+    states = _decoder_states(path, NEEDED if texture is not None else tuple(DECODERS))
     if missing := [part for part in NEEDED if part not in states]:
         raise Bundle3DError(
             f"Expected the decoders of structure and shape in '{path.name}', but there is none of a {missing[0]}; "
             "choose trellis_2_shape_vae_bf16.safetensors or the published folder."
         )
+    own = build_voxel_decoder("texture", *states["texture"], dtype) if "texture" in states else None
     return Decoders(
         build_structure_decoder(*states["structure"], dtype),
         build_voxel_decoder("shape", *states["shape"], dtype),
-        build_voxel_decoder("texture", *states["texture"], dtype) if "texture" in states else None,
+        own if texture is None else load_texture_decoder(texture, dtype),
     )
+
+
+def load_texture_decoder(path: Path, dtype: torch.dtype | None = None) -> VoxelDecoder | None:
+    """The decoder of textures in a file, ComfyUI's or one of its own, or in a published folder, if that has one.
+
+    It computes in ``dtype`` or in the file's type. Raises as `load_flows`.
+    """
+    path = Path(path)
+    states = _decoder_states(path, ("texture",))
+    if not states and path.is_file():
+        states = {"texture": (read_state_dict(path), path)}
+    return build_voxel_decoder("texture", *states["texture"], dtype) if states else None
 
 
 class HoldFlow(Protocol):
@@ -177,6 +179,20 @@ def held(
 def has_multiview(folder: Path) -> bool:
     """Whether a folder holds the flows for several views too."""
     return (folder / SEVERAL).is_file()
+
+
+def _decoder_states(path: Path, parts: Collection[str]) -> dict[str, tuple[State, Path]]:
+    """The tensors of those of ``parts`` that a folder or ComfyUI's file has, and the file of each."""
+    if not path.is_dir():
+        found = _parts(read_state_dict(path), DECODER_PREFIXES)
+        return {part: (found[part], path) for part in parts if part in found}
+    settings = read_settings(path, multiview=not (path / SINGLE).is_file() and has_multiview(path))
+    files = {
+        part: _weights(path, settings, name)
+        for part, name in DECODERS.items()
+        if part in parts and (part in NEEDED or name in settings.stems)
+    }
+    return {part: (read_state_dict(file), file) for part, file in files.items()}
 
 
 def _parts(state: State, prefixes: Mapping[str, str]) -> dict[str, State]:

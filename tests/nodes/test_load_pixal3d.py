@@ -122,6 +122,24 @@ def test_single_files_take_the_place_of_the_bases(run: Run, folder: Path) -> Non
         )
 
 
+def test_of_the_base_only_what_is_not_chosen_has_to_be_there(run: Run, folder: Path) -> None:
+    base, flows = folder / "bundle3d" / "Pixal3D", folder / "diffusion_models" / "pixal3d.safetensors"
+    vae = folder / "vae"
+    save_comfyui_files(flows, vae / "shape.safetensors", vae / "texture.safetensors")
+    names = copy_flow_files(base, folder / "diffusion_models")
+    texture = (base / "ckpts" / "tex_dec.safetensors").rename(base / "texture.safetensors")
+    assert load(run, base="Pixal3D", texture_decoder="texture.safetensors").texture_decoder is not None
+    texture.rename(base / "ckpts" / "tex_dec.safetensors")
+    for unused in ("shape_dec", "ss_dec"):
+        (base / "ckpts" / f"{unused}.safetensors").unlink()
+    assert load(run, base="Pixal3D", decoders="shape.safetensors").texture_decoder is not None
+    kept = ("model.img2shape.", "model.shape2txt.")
+    write_state(flows, {name: tensor for name, tensor in load_file(flows).items() if name.startswith(kept)})
+    own = {"structure_flow": names["structure"], "shape_flow": names["shape"], "decoders": "shape.safetensors"}
+    with pytest.raises(Bundle3DError, match="normalised shape channels to be 6"):  # all is there, but of another family
+        load(run, base=flows.name, image_encoder=_encoder(folder), **own)
+
+
 def test_without_a_decoder_of_textures_none_is_drawn(run: Run, folder: Path) -> None:
     import json
 

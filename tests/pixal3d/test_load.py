@@ -19,6 +19,7 @@ from bundle3d.pipelines.pixal3d.load import (
     load_decoders,
     load_flow_files,
     load_flows,
+    load_texture_decoder,
 )
 from bundle3d.pipelines.pixal3d.load_networks import build_flow, build_voxel_decoder
 from bundle3d.pipelines.pixal3d.models import Pixal3DModels
@@ -105,6 +106,26 @@ def test_comfyuis_files_hold_several_networks(tmp_path: Path, models: Pixal3DMod
     assert all_same(flows, decoders, models)
     assert [flows.flows[stage].config.resolution for stage in STAGES] == [16, 32, 64, 64]
     assert load_decoders(tmp_path / "shape.safetensors").texture is None
+
+
+def test_only_what_is_used_has_to_be_there(folder: Path, models: Pixal3DModels) -> None:
+    others = {name: tensor for name, tensor in comfy_flows(models).items() if name.startswith("model.img2shape.")}
+    flows = load_flows(write_state(folder / "pixal3d.safetensors", others), stages=("fine_shape", "texture"))
+    assert list(flows.flows) == ["fine_shape"]
+    assert same_weights(flows.flows["fine_shape"], models.fine_shape.flow.module)  # type: ignore[union-attr]
+    texture = (folder / "ckpts" / "tex_dec.safetensors").rename(folder / "texture.safetensors")
+    decoders = load_decoders(folder, texture)
+    assert same_weights(decoders.texture, networks(models)["tex_slat_decoder"])  # type: ignore[arg-type]
+    texture.rename(folder / "ckpts" / "tex_dec.safetensors")
+    for unused in ("shape_dec", "ss_dec"):
+        (folder / "ckpts" / f"{unused}.safetensors").unlink()
+    assert same_weights(load_texture_decoder(folder), networks(models)["tex_slat_decoder"])  # type: ignore[arg-type]
+
+
+def test_a_file_without_any_flow_is_refused_whatever_is_used_of_it(tmp_path: Path) -> None:
+    file = write_state(tmp_path / "other.safetensors", flow_state())
+    with pytest.raises(Bundle3DError, match=r"no tensor's name starts with 'model\.structure_model\.'"):
+        load_flows(file, stages=("texture",))
 
 
 def test_single_files_and_some_stages_load(folder: Path, models: Pixal3DModels) -> None:
