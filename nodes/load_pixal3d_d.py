@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..pipelines.checkpoints.file_states import file_states
+from ..pipelines.errors import Bundle3DError
 from ..pipelines.pixal3d.direct3d_s2.image_encoder import load_image_encoder
 from ..pipelines.pixal3d.direct3d_s2.load import held, load_scale_flow, load_stage
-from ..pipelines.pixal3d.direct3d_s2.settings import STAGES
+from ..pipelines.pixal3d.direct3d_s2.settings import STAGES, read_sight
 from ..pipelines.pixal3d.load_pictures import load_feature_upsampler
 from . import model_files
 from .load_pixal3d import AS_STORED, ENCODERS, PRECISIONS, UPSAMPLERS
-from .memory import hold_network, hold_reconstruction, hold_vae, hold_whole_network
+from .memory import Holder, hold_network, hold_reconstruction, hold_vae, hold_whole_network
 from .model_files import BUNDLE3D, NONE
 from .pixal3d_sockets import Pixal3DDModelSet
 
@@ -23,6 +25,7 @@ from .pixal3d_sockets import Pixal3DDModelSet
 class Bundle3D_LoadPixal3DD(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        upsamplers = model_files.models_of(UPSAMPLERS)
         return io.Schema(
             node_id="Bundle3D_LoadPixal3DD",
             display_name="Load Pixal3D-D",
@@ -45,8 +48,8 @@ class Bundle3D_LoadPixal3DD(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "upsampler",
-                    options=[NONE, *model_files.models_of(UPSAMPLERS)],
-                    default=NONE,
+                    options=[NONE, *upsamplers],
+                    default=next((name for name in upsamplers if "naf" in name.lower()), NONE),
                     tooltip="NAF, which makes the features of pictures finer, where the folder says that a stage wants "
                     "it: naf_release.pth from models/bundle3d.",
                 ),
@@ -72,19 +75,32 @@ class Bundle3D_LoadPixal3DD(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder: str, image_encoder: str, upsampler: str, precision: str) -> io.NodeOutput:
-        path, encoder, naf = _paths(folder, image_encoder, upsampler)
-        assert path is not None and encoder is not None
-        dtype = PRECISIONS[precision]
-        there = [stage for stage, name in STAGES.items() if stage != "fine" or (path / name).is_dir()]
+        path, dtype = model_files.find(BUNDLE3D, folder), PRECISIONS[precision]
+        stages = [stage for stage, name in STAGES.items() if stage != "fine" or (path / name).is_dir()]
+        # What is small comes first, so that a wrong file is refused before the flows are read.
+        naf = _load_upsampler(path, stages, upsampler)
+        encoder = hold_network(load_image_encoder(model_files.find_of(ENCODERS, image_encoder)))
         models = held(
-            {stage: load_stage(path, stage, dtype) for stage in there},
-            hold_network(load_image_encoder(encoder)),
+            {stage: load_stage(path, stage, dtype) for stage in stages},
+            encoder,
             partial(hold_reconstruction, dtype=dtype),
             hold_vae,
-            None if naf is None else hold_whole_network(load_feature_upsampler(naf)),
+            naf,
             load_scale_flow(path, dtype),
         )
         return io.NodeOutput(models)
+
+
+def _load_upsampler(folder: Path, stages: Collection[str], name: str) -> Holder | None:
+    """NAF, where one of ``stages`` wants it; raises Bundle3DError where none is chosen then."""
+    if not any(read_sight(folder / STAGES[stage]).upsampled for stage in stages):
+        return None
+    if name == NONE:
+        raise Bundle3DError(
+            f"Expected NAF, which a stage of '{folder.name}' wants, but none is chosen; choose naf_release.pth in "
+            "models/bundle3d."
+        )
+    return hold_whole_network(load_feature_upsampler(model_files.find_of(UPSAMPLERS, name)))
 
 
 def _paths(folder: str, image_encoder: str, upsampler: str) -> list[Path | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from bundle3d.nodes import load_pixal3d_d as loader_module
 from bundle3d.nodes import pixal3d_d_image_to_3d as node_module
 from bundle3d.nodes.interop import accept
 from bundle3d.pipelines.errors import Bundle3DError
@@ -17,6 +19,7 @@ from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.topology import is_watertight
 from bundle3d.pipelines.pixal3d.conditioning import Pictures
 from bundle3d.pipelines.pixal3d.direct3d_s2 import draw as draw_module
+from bundle3d.pipelines.pixal3d.direct3d_s2.load import LoadedStage, load_stage
 from bundle3d.pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
 from bundle3d.pipelines.pixal3d.direct3d_s2.prepare import FOV
 from bundle3d.tests.pixal3d.write_files import write_state
@@ -62,6 +65,7 @@ def test_the_folder_and_its_companions_are_offered_and_loaded(
     folders, encoders, upsamplers, _ = nodes["Bundle3D_LoadPixal3DD"].define_schema().inputs
     assert folders.options == [FOLDER]
     assert encoders.options == [ENCODER, UPSAMPLER] and upsamplers.options == ["none", ENCODER, UPSAMPLER]
+    assert upsamplers.default == UPSAMPLER
     assert models.resolution == RESOLUTION and models.fine is not None
     parts = [models.encoder, models.upsampler, models.scale_flow]
     parts += [holder for stage in models.stages.values() for holder in (stage.flow, stage.decoder)]
@@ -72,13 +76,36 @@ def test_without_its_last_folder_there_are_coarse_shapes(run: Run, folder: Path)
     for file in sorted((folder / FOLDER / "sparse1024").rglob("*"), reverse=True):
         file.rmdir() if file.is_dir() else file.unlink()
     (folder / FOLDER / "sparse1024").rmdir()
-    with pytest.raises(Bundle3DError, match="Expected NAF"):
-        run("Bundle3D_LoadPixal3DD", folder=FOLDER, image_encoder=ENCODER, upsampler="none")
     models = run("Bundle3D_LoadPixal3DD", folder=FOLDER, image_encoder=ENCODER, upsampler=UPSAMPLER, precision="bf16")[
         0
     ]
     assert models.fine is None and models.resolution == RESOLUTION // 2
     assert models.coarse.flow.compute_dtype != torch.float16
+
+
+def test_naf_is_asked_for_before_anything_is_loaded_and_only_where_a_stage_wants_it(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+
+    def load(path: Path, stage: str, dtype: torch.dtype | None) -> LoadedStage:
+        loaded.append(stage)
+        return load_stage(path, stage, dtype)
+
+    monkeypatch.setattr(loader_module, "load_stage", load)
+    call = {"folder": FOLDER, "image_encoder": ENCODER}
+    with pytest.raises(Bundle3DError, match=r"Expected NAF, which a stage .* none is chosen"):
+        run("Bundle3D_LoadPixal3DD", **call, upsampler="none")
+    (folder / "not_naf.safetensors").write_bytes((folder / FOLDER / "dense/vae/model.safetensors").read_bytes())
+    with pytest.raises(Bundle3DError, match=r"Expected NAF in 'not_naf\.safetensors'"):
+        run("Bundle3D_LoadPixal3DD", **call, upsampler="not_naf.safetensors")
+    assert not loaded
+    file = folder / FOLDER / "sparse512" / "conditioner" / "config.json"
+    content = json.loads(file.read_text("utf-8"))
+    content["config"]["use_upsample"] = False
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert run("Bundle3D_LoadPixal3DD", **call, upsampler="none")[0].upsampler is None
+    assert run("Bundle3D_LoadPixal3DD", **call, upsampler="not_naf.safetensors")[0].upsampler is None
 
 
 @pytest.mark.usefixtures("card")
