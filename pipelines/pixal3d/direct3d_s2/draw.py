@@ -6,11 +6,13 @@ Noise is drawn on the CPU in float32 from one generator that stages pass on, so 
 from __future__ import annotations
 
 import itertools
+import logging
 from dataclasses import dataclass
 
 import torch
 
 from ...diffusion.holder import Holder
+from ...diffusion.memory import is_out_of_memory
 from ...errors import Bundle3DError
 from ...meshes.mesh import Mesh
 from ...progress import Progress, Stage, silent
@@ -26,6 +28,8 @@ from .conditioning import SeenPicture, condition_voxels, see
 from .models import Pixal3DDModels, StageModel
 from .sdf_decoder import FACTOR, child_places
 from .sparse_layout import sparse_layout
+
+logger = logging.getLogger(__name__)
 
 OCCUPIED = 0.1  # probability from which on a voxel holds something
 LEVEL = 0.2  # signed distance at which the surface is cut
@@ -70,7 +74,8 @@ def draw_mesh(
 ) -> DrawnMesh:
     """The object of ``pictures``, one view on white as of `pictured_on_white`.
 
-    Raises Bundle3DError where a stage finds nothing, and for a fine mesh without a model for it.
+    Where memory runs out in the fine stage, it is the coarse mesh, with the one number of its voxels. Raises
+    Bundle3DError where a stage finds nothing, and for a fine mesh without a model for it.
     """
     if request.fine and models.fine is None:
         raise Bundle3DError("Expected a flow for fine shapes, but the folder has none; choose the coarse mesh.")
@@ -80,19 +85,27 @@ def draw_mesh(
     parts = {name: Stage(progress, start, end, ends[-1]) for name, start, end in zip(stages, [0, *ends], ends)}
     generator = torch.Generator().manual_seed(request.seed)
     seen = see(models.encoder, pictures)
-    places = sample_structure(models, seen, generator, samplings.pop("structure"), request.occupied, parts["structure"])
-    counts = [len(places)]
-    mesh: Mesh | None = None
-    for name, sampling in samplings.items():
-        stage, done = stages[name], sampling.evaluations()
-        if mesh is not None:
-            places = finer_places(mesh, stage.resolution, Stage(parts[name], 0, 0, 1))
-            counts.append(len(places))
+
+    def shape(name: str, places: torch.Tensor, coarser: tuple[int, ...] = ()) -> DrawnMesh:
+        stage, sampling = stages[name], samplings[name]
+        done = sampling.evaluations()
         drawing = Stage(parts[name], 0, done, done + DECODING)
         latents = sample_distances(models, stage, seen, places, generator, sampling, drawing)
         mesh = decode_mesh(stage, latents, request.level, Stage(parts[name], done, done + DECODING, done + DECODING))
-    assert mesh is not None
-    return DrawnMesh(mesh, FACTOR * stage.resolution, tuple(counts))
+        return DrawnMesh(mesh, FACTOR * stage.resolution, (*coarser, len(places)))
+
+    places = sample_structure(models, seen, generator, samplings["structure"], request.occupied, parts["structure"])
+    coarse = shape("coarse", places)
+    if not request.fine:
+        return coarse
+    try:
+        places = finer_places(coarse.mesh, stages["fine"].resolution, Stage(parts["fine"], 0, 0, 1))
+        return shape("fine", places, coarse.voxels)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    logger.warning("Bundle3D: out of memory in the fine stage, so the coarse mesh is kept")
+    return coarse
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.topology import is_watertight
 from bundle3d.pipelines.pixal3d.conditioning import Pictures
 from bundle3d.pipelines.pixal3d.config import StructureDecoderConfig
+from bundle3d.pipelines.pixal3d.direct3d_s2 import draw as draw_module
 from bundle3d.pipelines.pixal3d.direct3d_s2 import fit_scale as fit_scale_module
 from bundle3d.pipelines.pixal3d.direct3d_s2.conditioning import see
 from bundle3d.pipelines.pixal3d.direct3d_s2.config import SdfDecoderConfig
@@ -20,6 +22,7 @@ from bundle3d.pipelines.pixal3d.direct3d_s2.draw import (
     decode_mesh,
     draw_mesh,
     finer_places,
+    sample_distances,
     sample_structure,
 )
 from bundle3d.pipelines.pixal3d.direct3d_s2.fit_scale import filling, fit_scale
@@ -83,6 +86,33 @@ def test_a_mesh_is_drawn_and_a_seed_draws_it_again() -> None:
     assert other.mesh.vertices.shape != drawn.mesh.vertices.shape
 
 
+def test_where_memory_runs_out_in_the_fine_stage_the_coarse_mesh_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = small_models()
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def sample(models: Pixal3DDModels, stage: Any, seen: Any, places: torch.Tensor, *rest: Any) -> SparseVoxels:
+        if stage is models.fine:
+            held.append(weakref.ref(places))
+            raise torch.cuda.OutOfMemoryError("Allocation on device")
+        return sample_distances(models, stage, seen, places, *rest)
+
+    monkeypatch.setattr(draw_module, "sample_distances", sample)
+    drawn = draw_mesh(models, picture(), MeshRequest(seed=1))
+    assert held[0]() is None
+    plain = draw_mesh(models, picture(), MeshRequest(seed=1, fine=False))
+    assert drawn.resolution == 32 and drawn.voxels == plain.voxels
+    assert torch.equal(drawn.mesh.vertices, plain.mesh.vertices)
+
+
+def test_where_memory_runs_out_before_there_is_nothing_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sample(*arguments: Any) -> SparseVoxels:
+        raise MemoryError
+
+    monkeypatch.setattr(draw_module, "sample_distances", sample)
+    with pytest.raises(MemoryError):
+        draw_mesh(small_models(), picture(), MeshRequest())
+
+
 def test_other_steps_draw_another_mesh() -> None:
     models = small_models(fine=None)
     asked = (("coarse", replace(few_steps(), steps=1)), ("structure", replace(few_steps(), guidance=1.0)))
@@ -131,7 +161,7 @@ def test_a_decoded_ball_is_where_it_is() -> None:
 def test_distances_that_are_no_numbers_are_refused() -> None:
     ball = Ball(8)
     ball.forward = lambda latents, dtype, progress=None: torch.full((1, CHILDREN), torch.nan)  # type: ignore[method-assign]
-    with pytest.raises(Bundle3DError, match="Expected finite distances.*start ComfyUI with --fp32-vae"):
+    with pytest.raises(Bundle3DError, match=r"Expected finite distances.*start ComfyUI with --fp32-vae"):
         decode_mesh(replace(small_models().coarse, decoder=Resident(ball)), latents_of(torch.zeros(1, 3).int(), 8))
 
 
