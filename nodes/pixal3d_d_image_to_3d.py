@@ -12,7 +12,7 @@ from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.mesh import Mesh
 from ..pipelines.meshes.simplify import simplify
 from ..pipelines.meshes.topology import is_watertight
-from ..pipelines.pixal3d.direct3d_s2.draw import DrawnMesh, MeshRequest, draw_mesh
+from ..pipelines.pixal3d.direct3d_s2.draw import MeshRequest, draw_mesh
 from ..pipelines.pixal3d.direct3d_s2.fit_scale import fit_scale
 from ..pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
 from ..pipelines.pixal3d.direct3d_s2.prepare import FOV, fit_on_white, pictured_on_white
@@ -22,7 +22,7 @@ from ..pipelines.progress import Progress, Stage
 from ..pipelines.volumes.outer_parts import outer_parts
 from . import interop
 from .batch import map_batch, paired
-from .compute import as_output, within_memory
+from .compute import as_output
 from .cutting import cut_photo
 from .pixal3d_camera import LEAST_FOV, MOST_FOV
 from .pixal3d_sampling import chosen_sampling, guidance_input, steps_input
@@ -125,7 +125,6 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         samplings = {name: chosen_sampling(stage.sampling, steps, guidance) for name, stage in models.stages.items()}
-        fine = fine and models.fine is not None
         masks = None if mask is None else mask.unbind(0)
         with one_torch_thread():
             items = [
@@ -145,12 +144,8 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
                 enlarged = fitted.mesh_scale / item.pictures.mesh_scale
                 item = replace(item, pictures=fitted)
             drawing = Stage(progress, SCALED if fill_volume else 0, DRAWN, DONE)
-
-            def draw(with_fine: bool) -> DrawnMesh:
-                request = MeshRequest(own, with_fine, tuple(samplings.items()))
-                return draw_mesh(models, item.pictures, request, drawing)
-
-            drawn = within_memory(draw, [True, False] if fine else [False], ADVICE)
+            request = MeshRequest(own, fine and models.fine is not None, tuple(samplings.items()))
+            drawn = draw_mesh(models, item.pictures, request, drawing)
             with one_torch_thread():
                 mesh = outer_parts(drawn.mesh) if outer_only else drawn.mesh
                 mesh = simplify(mesh, faces, Stage(progress, DRAWN, DONE, DONE)) if faces else mesh
@@ -164,7 +159,9 @@ class Bundle3D_Pixal3DDImageTo3D(io.ComfyNode):
                 f"{'' if is_watertight(mesh.faces) else 'not '}watertight",
                 f"Picture: outline overlap {overlap:.4f}",
             ]
-            if fine and len(drawn.voxels) == 1:
+            if fine and models.fine is None:
+                lines.append("The models are without sparse1024, the fine stage, so this is the coarse mesh.")
+            elif fine and len(drawn.voxels) == 1:
                 lines.append("Memory ran out in the fine stage, so this is the coarse mesh.")
             progress(DONE, DONE)
             return mesh, "\n".join(lines)

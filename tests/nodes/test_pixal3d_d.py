@@ -19,6 +19,7 @@ from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.meshes.topology import is_watertight
 from bundle3d.pipelines.pixal3d.conditioning import Pictures
 from bundle3d.pipelines.pixal3d.direct3d_s2 import draw as draw_module
+from bundle3d.pipelines.pixal3d.direct3d_s2.draw import sample_structure
 from bundle3d.pipelines.pixal3d.direct3d_s2.load import LoadedStage, load_stage
 from bundle3d.pipelines.pixal3d.direct3d_s2.models import Pixal3DDModels
 from bundle3d.pipelines.pixal3d.direct3d_s2.prepare import FOV
@@ -194,9 +195,28 @@ def test_where_memory_runs_out_in_the_fine_stage_the_coarse_mesh_is_given(
     def full(*arguments: Any) -> torch.Tensor:
         raise MemoryError
 
+    structures: list[int] = []
+
+    def structure(*arguments: Any) -> torch.Tensor:
+        structures.append(1)
+        return sample_structure(*arguments)
+
+    call = {"models": models, "image": photo, **FAST}
+    coarse = run("Bundle3D_Pixal3DDImageTo3D", **call, fine=False)
     monkeypatch.setattr(draw_module, "finer_places", full)
-    report = run("Bundle3D_Pixal3DDImageTo3D", models=models, image=photo, **FAST)[3]
+    monkeypatch.setattr(draw_module, "sample_structure", structure)
+    mesh, _, _, report = run("Bundle3D_Pixal3DDImageTo3D", **call).args
     assert f"Resolution {RESOLUTION // 2}" in report and "Memory ran out in the fine stage" in report
+    assert len(structures) == 1 and torch.equal(accept(mesh)[0].vertices, accept(coarse[0])[0].vertices)
+    assert "Memory" not in coarse[3] and "sparse1024" not in coarse[3]
+    monkeypatch.setattr(draw_module, "sample_structure", full)
+    with pytest.raises(Bundle3DError, match=r"fit into memory, but it did not; load the models in bf16"):
+        run("Bundle3D_Pixal3DDImageTo3D", **call)
+
+
+def test_the_report_says_that_there_is_no_fine_stage(run: Run, models: Pixal3DDModels, photo: torch.Tensor) -> None:
+    report = run("Bundle3D_Pixal3DDImageTo3D", models=replace(models, fine=None), image=photo, **FAST)[3]
+    assert f"Resolution {RESOLUTION // 2}" in report and "without sparse1024" in report and "Memory" not in report
 
 
 def test_drawing_can_be_cancelled(
