@@ -5,7 +5,7 @@ Source: specs/pixal3d.md section 1.4 (windows of 8^3 voxels, shifted in every ot
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -21,10 +21,33 @@ class TokenGroups:
     order: torch.Tensor
     lengths: torch.Tensor
 
-    @property
+    @functools.cached_property
     def starts(self) -> torch.Tensor:
         """(G,) int64: where in ``order`` each group begins."""
         return self.lengths.cumsum(0) - self.lengths
+
+    @functools.cached_property
+    def longest(self) -> int:
+        """The length of the largest group."""
+        return int(self.lengths.max())
+
+    @functools.cached_property
+    def padded(self) -> tuple[tuple[torch.Tensor, torch.Tensor], ...]:
+        """For each power of two L that is least for some groups: their tokens (g, L) int64, and which of these there
+        are (g, L) bool; the others repeat a token.
+
+        Kept, because whoever asks a device for sizes waits until it has computed all that it was given.
+        """
+        of_size: dict[int, list[int]] = {}
+        for group, length in enumerate(self.lengths.tolist()):
+            of_size.setdefault(1 << (length - 1).bit_length(), []).append(group)
+        padded = []
+        for size, groups in sorted(of_size.items()):
+            some = torch.tensor(groups, device=self.order.device)
+            places, lengths = torch.arange(size, device=self.order.device), self.lengths[some, None]
+            rows = self.order[self.starts[some, None] + torch.minimum(places, lengths - 1)]
+            padded.append((rows, places < lengths))
+        return tuple(padded)
 
 
 def cubes(coords: torch.Tensor, side: int, shift: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,22 +72,13 @@ def group_attention(
     H is a multiple of K: as many neighbouring heads of queries share one of keys. Groups of about the same size are
     padded to one size and computed together, with at most about ``scores`` attention scores at once.
     """
-    shared = query.shape[1] // key.shape[1]
-    out = torch.empty_like(query)
-    for rows, present in _padded(groups, scores // query.shape[1]):
-        q = query[rows].transpose(1, 2)
-        k, v = (part[rows].transpose(1, 2).repeat_interleave(shared, dim=1) for part in (key, value))
-        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=present[:, None, None])
-        out[rows[present]] = attended.transpose(1, 2)[present]
-    return out
-
-
-def _padded(groups: TokenGroups, scores: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Tokens (g, L) of some groups at a time, and which of them there are (g, L) bool: the others repeat a token."""
-    sizes = 2 ** torch.log2(groups.lengths.double()).ceil().long()
-    for size in torch.unique(sizes).tolist():
-        places = torch.arange(size, device=groups.order.device)
-        for some in (sizes == size).nonzero().squeeze(1).split(max(1, scores // size**2)):
-            lengths = groups.lengths[some, None]
-            rows = groups.order[groups.starts[some, None] + torch.minimum(places, lengths - 1)]
-            yield rows, places < lengths
+    shared, count = query.shape[1] // key.shape[1], len(query)
+    out = query.new_empty(count + 1, *query.shape[1:])  # the last one takes what is computed for repeated tokens
+    for tokens, there in groups.padded:
+        at_once = max(1, scores // (query.shape[1] * tokens.shape[1] ** 2))
+        for rows, present in zip(tokens.split(at_once), there.split(at_once)):
+            q = query[rows].transpose(1, 2)
+            k, v = (part[rows].transpose(1, 2).repeat_interleave(shared, dim=1) for part in (key, value))
+            attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=present[:, None, None])
+            out[rows.where(present, count)] = attended.transpose(1, 2)
+    return out[:count]

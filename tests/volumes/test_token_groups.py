@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from bundle3d.pipelines.volumes.token_groups import cubes, group_attention, groups_of
+from bundle3d.pipelines.volumes.token_groups import TokenGroups, cubes, group_attention, groups_of
 
 GENERATOR = torch.Generator().manual_seed(0)
 COORDS = torch.unique(torch.randint(0, 21, (150, 3), generator=GENERATOR, dtype=torch.int32), dim=0)[
@@ -30,6 +30,19 @@ def test_groups_are_the_tokens_of_each_cube() -> None:
     for number, (start, length) in enumerate(zip(groups.starts.tolist(), groups.lengths.tolist())):
         own = groups.order[start : start + length].tolist()
         assert own == [row for row in range(len(COORDS)) if int(cube[row]) == number]
+
+
+def test_groups_are_padded_to_the_least_power_of_two() -> None:
+    lengths = torch.tensor([1, 2, 3, 4, 5, 8, 9, 512, 513])
+    groups = TokenGroups(torch.randperm(int(lengths.sum()), generator=GENERATOR), lengths)
+    own = [tuple(tokens.tolist()) for tokens in groups.order.split(lengths.tolist())]
+    sizes = {}
+    for rows, present in groups.padded:
+        for tokens, there in zip(rows, present):
+            assert bool((tokens[~there] == tokens[there][-1]).all())
+            sizes[tuple(tokens[there].tolist())] = len(tokens)
+    assert [sizes[tokens] for tokens in own] == [1, 2, 4, 4, 8, 8, 16, 512, 1024]
+    assert groups.longest == 513
 
 
 @pytest.mark.parametrize("scores", [1, 5000, 1 << 26])

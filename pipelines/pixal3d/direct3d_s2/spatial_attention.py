@@ -94,9 +94,8 @@ def selected_attention(
     At most about ``scores`` attention scores, and as many channels of keys, exist at once.
     """
     shared, head = query.shape[1] // key.shape[1], query.shape[2]
-    size = int(selection.lengths.max())
-    places = torch.arange(size, device=query.device)
-    at_once = max(1, scores // (best.shape[1] * best.shape[2] * size * max(shared, head)))
+    places = torch.arange(selection.longest, device=query.device)
+    at_once = max(1, scores // (best.shape[1] * best.shape[2] * selection.longest * max(shared, head)))
     key_head = torch.arange(key.shape[1], device=query.device)[:, None]
     attended = []
     for some, cubes in zip(query.split(at_once), best.split(at_once)):
