@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from bundle3d.pipelines.diffusion.holder import Resident
 from bundle3d.pipelines.pixal3d.conditioning import Pictures, SeenPictures
 from bundle3d.pipelines.pixal3d.draw import VoxelRequest, draw_voxels
 from bundle3d.pipelines.pixal3d.finish.asset import finish_asset
@@ -52,12 +51,10 @@ def test_a_batch_with_one_and_four_views_is_drawn_and_shown(dtype: torch.dtype) 
 @pytest.mark.parametrize("upsampler", [CARD, CPU], ids=str)
 def test_pictures_are_seen_on_the_device_of_the_encoder(encoder: torch.device, upsampler: torch.device) -> None:
     models, coords = small_models().pictures, random_voxels([40], 1, 8).coords[:, 1:]
+    encoders = {CPU: models.encoder, CARD: on_card(models.encoder, torch.float32)}
+    upsamplers = {CPU: models.upsampler, CARD: on_card(models.upsampler, torch.float32)}
     truth = SeenPictures(models, disc(4)).condition(SIGHT, coords, 8)
-
-    def on(holder: Resident | None, device: torch.device) -> Resident | None:
-        return on_card(holder, torch.float32) if device == CARD else holder
-
-    moved = PictureModels(on(models.encoder, encoder), on(models.upsampler, upsampler))
+    moved = PictureModels(encoders[encoder], upsamplers[upsampler])
     found = SeenPictures(moved, disc(4)).condition(SIGHT, coords, 8)
     assert found.tokens.device.type == found.projected.device.type == encoder.type
     torch.testing.assert_close(found.tokens.cpu(), truth.tokens)
