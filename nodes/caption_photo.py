@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.photo.caption import caption_photo, load_captioner
 from ..pipelines.progress import Progress
 from . import model_files
 from .batch import map_batch
+from .fingerprints import states_of
 from .memory import hold_whole_network
 from .model_files import LANGUAGE_MODELS, NONE
 
@@ -53,8 +54,8 @@ class Bundle3D_CaptionPhoto(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, captioner: str, **others: Any) -> list[Any]:
-        return [] if captioner == NONE else [file_states(model_files.find(LANGUAGE_MODELS, captioner))]
+    def fingerprint_inputs(cls, captioner: str | None, **others: Any) -> list[Any]:
+        return states_of(partial(model_files.find, LANGUAGE_MODELS), None if captioner == NONE else captioner)
 
     @classmethod
     def execute(cls, image: torch.Tensor, captioner: str, text: str) -> io.NodeOutput:

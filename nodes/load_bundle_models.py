@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import comfy
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.folder import Components, load_folder
 from ..pipelines.diffusion.loading.lora import apply_loras, load_lora
 from ..pipelines.diffusion.loading.text_encoders import (
@@ -23,6 +23,7 @@ from ..pipelines.diffusion.loading.transformer import load_transformer
 from ..pipelines.diffusion.loading.vae import load_vae
 from ..pipelines.errors import Bundle3DError
 from . import model_files
+from .fingerprints import states_of
 from .memory import hold_network, hold_text_encoder, hold_vae, store_weights
 from .model_files import DEMO, NONE
 from .sockets import Models
@@ -103,9 +104,9 @@ class Bundle3D_LoadBundleModels(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, base: str, lora: str, **options: Any) -> list[Any]:
-        parts = {name: options[name] for name in PARTS}
-        return [file_states(path) for path in chosen_files(base, parts, lora)]
+    def fingerprint_inputs(cls, base: str | None, lora: str | None, **options: Any) -> list[Any]:
+        parts = [states_of(partial(_file, kind), options[id]) for id, kind in PARTS.items()]
+        return [states_of(_base, base), *parts, states_of(partial(_file, "loras"), lora)]
 
     @classmethod
     def execute(
@@ -137,11 +138,12 @@ def _part(id: str, what: str) -> Any:
     )
 
 
-def chosen_files(base: str, parts: dict[str, str], lora: str = NONE) -> list[Path]:
-    """All files and folders that a choice stands for."""
-    found = [] if base == NONE else [find_base(base)]
-    found += [model_files.find(PARTS[id], name) for id, name in parts.items() if name != FROM_BASE]
-    return found + ([] if lora == NONE else [model_files.find("loras", lora)])
+def _base(name: str) -> Path | None:
+    return None if name == NONE else find_base(name)
+
+
+def _file(kind: str, name: str) -> Path | None:
+    return None if name in (FROM_BASE, NONE) else model_files.find(kind, name)
 
 
 def find_base(base: str) -> Path:

@@ -8,11 +8,11 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..pipelines.checkpoints.demo_folder import CONTROLNET_DEMO_FOLDER
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.controlnet import controlnet_modes, load_controlnet
 from ..pipelines.diffusion.models import ControlNet
 from ..pipelines.errors import Bundle3DError
 from . import model_files
+from .fingerprints import states_of
 from .memory import hold_network
 from .model_files import DEMO
 from .sockets import ControlNets
@@ -45,8 +45,8 @@ class Bundle3D_LoadControlNet(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, control_net: str) -> Any:
-        return file_states(_find(control_net))
+    def fingerprint_inputs(cls, control_net: str | None) -> list[Any]:
+        return states_of(_find, control_net)
 
     @classmethod
     def execute(cls, control_net: str) -> io.NodeOutput:

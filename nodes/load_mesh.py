@@ -69,7 +69,9 @@ class Bundle3D_LoadMesh(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, model_file: str) -> list[tuple[str, int, int]]:
+    def fingerprint_inputs(cls, model_file: str | None) -> list[tuple[str, int, int]]:
+        if model_file is None:  # linked: known only when the node runs
+            return []
         path = Path(folder_paths.get_annotated_filepath(model_file))
         stamps = []
         for file in (path, *_companions(path)):

@@ -8,10 +8,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..pipelines.checkpoints.demo_folder import MULTIVIEW_DEMO_FOLDER
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.multiview.loading import load_multiview
 from . import model_files
+from .fingerprints import states_of
 from .memory import hold_network, hold_text_encoder, hold_vae
 from .model_files import DEMO
 from .sockets import ViewModels
@@ -56,8 +56,8 @@ class Bundle3D_LoadMultiviewModels(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, base: str, unet: str) -> list[Any]:
-        return [file_states(path) for path in (_base(base), _unet(unet)) if path is not None]
+    def fingerprint_inputs(cls, base: str | None, unet: str | None) -> list[Any]:
+        return [states_of(_base, base), states_of(_unet, unet)]
 
     @classmethod
     def execute(cls, base: str, unet: str) -> io.NodeOutput:

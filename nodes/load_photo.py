@@ -14,6 +14,7 @@ from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.read_photo import LONGEST, read_photo
 from .compute import as_output, within_memory
+from .fingerprints import states_of
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".tga", ".avif", ".heic")
 
@@ -74,9 +75,8 @@ class Bundle3D_LoadPhoto(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, image: str, longest_side: int) -> list[Any]:
-        status = Path(folder_paths.get_annotated_filepath(image)).stat()
-        return [status.st_mtime_ns, status.st_size, longest_side]
+    def fingerprint_inputs(cls, image: str | None, longest_side: int | None) -> list[Any]:
+        return [states_of(_located, image), longest_side]
 
     @classmethod
     @one_torch_thread()
@@ -84,11 +84,15 @@ class Bundle3D_LoadPhoto(io.ComfyNode):
         valid = cls.validate_inputs(image)
         if isinstance(valid, str):
             raise Bundle3DError(valid)
-        path = Path(folder_paths.get_annotated_filepath(image))
+        path = _located(image)
         photo = within_memory(lambda setting: read_photo(path, longest_side), [None], "save the photo smaller")
         alpha = torch.ones(photo.rgb.shape[:2]) if photo.alpha is None else photo.alpha
         notes = "\n".join(photo.notes)
         return io.NodeOutput(as_output(photo.rgb[None]), as_output(alpha[None]), notes, ui={"text": [notes]})
+
+
+def _located(image: str) -> Path:
+    return Path(folder_paths.get_annotated_filepath(image))
 
 
 NODES = [Bundle3D_LoadPhoto]

@@ -162,11 +162,14 @@ class _Files:
     upsampler: Path | None
 
     @classmethod
-    def chosen(cls, base: str, **names: Any) -> _Files:
-        """Raises Bundle3DError where one of them is not there."""
+    def chosen(cls, base: str | None, **names: Any) -> _Files:
+        """Those that are known: a name is None where its widget is linked and nothing has run yet.
+
+        Raises Bundle3DError where one of them is not there.
+        """
 
         def part(id: str, *kinds: str) -> Path | None:
-            return None if names[id] in (FROM_BASE, FROM_ENCODER) else model_files.find_of(kinds, names[id])
+            return None if names[id] in (None, FROM_BASE, FROM_ENCODER) else model_files.find_of(kinds, names[id])
 
         flows = {stage: part(id, "diffusion_models") for stage, (id, _) in FLOW_INPUTS.items()}
         return cls(
@@ -231,8 +234,8 @@ class _Files:
         )
 
 
-def _base(name: str) -> Path | None:
-    if name == NONE:
+def _base(name: str | None) -> Path | None:
+    if name is None or name == NONE:
         return None
     if name != DEMO:
         return model_files.find(BUNDLE3D if name in model_files.pixal3d_folders() else "diffusion_models", name)

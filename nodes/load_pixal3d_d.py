@@ -9,13 +9,13 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.pixal3d.direct3d_s2.image_encoder import load_image_encoder
 from ..pipelines.pixal3d.direct3d_s2.load import held, load_scale_flow, load_stage
 from ..pipelines.pixal3d.direct3d_s2.settings import STAGES, read_sight
 from ..pipelines.pixal3d.load_pictures import load_feature_upsampler
 from . import model_files
+from .fingerprints import states_of
 from .load_pixal3d import AS_STORED, ENCODERS, PRECISIONS, UPSAMPLERS
 from .memory import Holder, hold_network, hold_reconstruction, hold_vae, hold_whole_network
 from .model_files import BUNDLE3D, NONE
@@ -70,8 +70,15 @@ class Bundle3D_LoadPixal3DD(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str, image_encoder: str, upsampler: str, precision: str) -> list[Any]:
-        return [*(file_states(path) for path in _paths(folder, image_encoder, upsampler) if path), precision]
+    def fingerprint_inputs(
+        cls, folder: str | None, image_encoder: str | None, upsampler: str | None, precision: str | None
+    ) -> list[Any]:
+        return [
+            states_of(partial(model_files.find, BUNDLE3D), folder),
+            states_of(partial(model_files.find_of, ENCODERS), image_encoder),
+            states_of(_upsampler, upsampler),
+            precision,
+        ]
 
     @classmethod
     def execute(cls, folder: str, image_encoder: str, upsampler: str, precision: str) -> io.NodeOutput:
@@ -95,21 +102,17 @@ def _load_upsampler(folder: Path, stages: Collection[str], name: str) -> Holder 
     """NAF, where one of ``stages`` wants it; raises Bundle3DError where none is chosen then."""
     if not any(read_sight(folder / STAGES[stage]).upsampled for stage in stages):
         return None
-    if name == NONE:
+    file = _upsampler(name)
+    if file is None:
         raise Bundle3DError(
             f"Expected NAF, which a stage of '{folder.name}' wants, but none is chosen; choose naf_release.pth in "
             "models/bundle3d."
         )
-    return hold_whole_network(load_feature_upsampler(model_files.find_of(UPSAMPLERS, name)))
+    return hold_whole_network(load_feature_upsampler(file))
 
 
-def _paths(folder: str, image_encoder: str, upsampler: str) -> list[Path | None]:
-    """The folder, the image encoder and NAF, where there is one; raises Bundle3DError where they are not there."""
-    return [
-        model_files.find(BUNDLE3D, folder),
-        model_files.find_of(ENCODERS, image_encoder),
-        None if upsampler == NONE else model_files.find_of(UPSAMPLERS, upsampler),
-    ]
+def _upsampler(name: str) -> Path | None:
+    return None if name == NONE else model_files.find_of(UPSAMPLERS, name)
 
 
 NODES = [Bundle3D_LoadPixal3DD]

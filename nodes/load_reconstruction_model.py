@@ -9,11 +9,11 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.checkpoints.demo_folder import DEMO_RECONSTRUCTION_MODEL
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.lrm.held_model import held
 from ..pipelines.lrm.load import load_lrm
 from . import model_files
+from .fingerprints import states_of
 from .memory import hold_reconstruction
 from .model_files import DEMO, RECONSTRUCTION_MODELS
 from .sockets import ReconstructionModels
@@ -64,8 +64,8 @@ class Bundle3D_LoadReconstructionModel(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, reconstruction_model: str, precision: str) -> Any:
-        return [file_states(_find(reconstruction_model)), precision]
+    def fingerprint_inputs(cls, reconstruction_model: str | None, precision: str | None) -> list[Any]:
+        return [states_of(_find, reconstruction_model), precision]
 
     @classmethod
     def execute(cls, reconstruction_model: str, precision: str) -> io.NodeOutput:

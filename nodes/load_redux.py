@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.redux import load_redux
 from ..pipelines.diffusion.models import Redux
 from . import model_files
+from .fingerprints import states_of
 from .memory import hold_network
 from .sockets import ReduxModels
 
@@ -39,9 +40,9 @@ class Bundle3D_LoadRedux(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, style_model: str, clip_vision: str) -> list[Any]:
+    def fingerprint_inputs(cls, style_model: str | None, clip_vision: str | None) -> list[Any]:
         chosen = {"style_models": style_model, "clip_vision": clip_vision}
-        return [file_states(model_files.find(kind, name)) for kind, name in chosen.items()]
+        return [states_of(partial(model_files.find, kind), name) for kind, name in chosen.items()]
 
     @classmethod
     def execute(cls, style_model: str, clip_vision: str) -> io.NodeOutput:

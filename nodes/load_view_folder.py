@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
 
+from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.read_photo import Photo, read_photo
@@ -70,12 +71,11 @@ class Bundle3D_LoadViewFolder(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str) -> str:
+    def fingerprint_inputs(cls, folder: str | None) -> list[Any]:
+        if folder is None:  # linked: known only when the node runs
+            return []
         path = _located(folder)
-        digest = hashlib.sha256()
-        for file in (path / NAME, *read_view_folder(path).files):
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
-        return digest.hexdigest()
+        return [file_states(file) for file in (path / NAME, *read_view_folder(path).files)]
 
     @classmethod
     @one_torch_thread()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io
 
-from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.diffusion.loading.folder import load_folder
 from . import model_files
+from .fingerprints import states_of
 from .load_bundle_models import DTYPES, dtype_input
 from .memory import store_weights
 
@@ -49,8 +50,8 @@ class Bundle3D_ModelsToCore(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str, **options: Any) -> Any:
-        return file_states(model_files.find("diffusers", folder))
+    def fingerprint_inputs(cls, folder: str | None, **options: Any) -> list[Any]:
+        return states_of(partial(model_files.find, "diffusers"), folder)
 
     @classmethod
     def execute(cls, folder: str, weight_dtype: str) -> io.NodeOutput:

@@ -79,17 +79,28 @@ def test_folders_with_cameras_are_offered(nodes: dict[str, Any], folders: Path, 
 def test_a_change_of_any_file_is_noticed(nodes: dict[str, Any], written: Path) -> None:
     node = nodes["Bundle3D_LoadViewFolder"]
     first = node.fingerprint_inputs("views/sphere")
-    view = written / "2.png"
-    content = view.read_bytes()
-    os.utime(view, (1, 1))  # touched, but the same
     assert node.fingerprint_inputs("views/sphere") == first
-    view.write_bytes(content[:-1] + b"?")
-    assert node.fingerprint_inputs("views/sphere") != first
-    view.write_bytes(content)
+    (written / "unused.png").touch()
     assert node.fingerprint_inputs("views/sphere") == first
-    cameras = (written / NAME).read_text("utf-8")
-    (written / NAME).write_text(cameras + " ", "utf-8")
-    assert node.fingerprint_inputs("views/sphere") != first
+    view, state = written / "2.png", (written / "2.png").stat()
+    view.write_bytes(view.read_bytes())
+    os.utime(view, ns=(state.st_atime_ns, state.st_mtime_ns + 10**9))
+    second = node.fingerprint_inputs("views/sphere")
+    assert second != first
+    cameras, state = written / NAME, (written / NAME).stat()
+    cameras.write_text(cameras.read_text("utf-8") + " ", "utf-8")
+    os.utime(cameras, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert node.fingerprint_inputs("views/sphere") != second
+
+
+def test_of_images_only_time_and_size_are_read_to_notice_it(
+    nodes: dict[str, Any], written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read")
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert len(nodes["Bundle3D_LoadViewFolder"].fingerprint_inputs("views/sphere")) == 5
 
 
 @pytest.mark.parametrize("name", ["", ".", "views", "../outside", "views/../../outside", "absent", "\0"])
