@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from ..volumes.subdivide import CHILDREN
+
 Shapes = Mapping[str, tuple[int, ...]]
-CHILDREN = 8  # of a voxel that is split along x, y and z
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def flow_config(shapes: Shapes, resolution: int) -> FlowConfig:
         out_channels=shapes["out_layer.weight"][0],
         width=width,
         hidden=shapes["blocks.0.mlp.mlp.0.weight"][0],
-        blocks=_count(shapes, "blocks."),
+        blocks=layer_count(shapes, "blocks."),
         heads=heads,
         condition_width=shapes[f"{cross}.cross_attn_block.to_kv.weight"][1],
         projected_width=shapes[f"{cross}.proj_linear.weight"][1],
@@ -107,14 +108,14 @@ def structure_decoder_config(shapes: Shapes) -> StructureDecoderConfig:
     """The dimensions of the structure decoder whose tensors have these shapes; raises as `flow_config` does."""
     first, latent_channels = shapes["input_layer.weight"][:2]
     doublings = sorted(int(name.split(".")[1]) for name in shapes if re.fullmatch(r"blocks\.\d+\.conv\.weight", name))
-    total = _count(shapes, "blocks.")
+    total = layer_count(shapes, "blocks.")
     after = tuple(shapes[f"blocks.{place}.conv.weight"][0] // CHILDREN for place in doublings)
     return StructureDecoderConfig(
         latent_channels=latent_channels,
         out_channels=shapes["out_layer.2.weight"][0],
         channels=(first, *after),
         blocks=doublings[0] if doublings else total,
-        middle_blocks=_count(shapes, "middle_block."),
+        middle_blocks=layer_count(shapes, "middle_block."),
     )
 
 
@@ -142,7 +143,8 @@ def voxel_decoder_config(shapes: Shapes) -> VoxelDecoderConfig:
     )
 
 
-def _count(shapes: Shapes, prefix: str) -> int:
+def layer_count(shapes: Shapes, prefix: str) -> int:
+    """How many numbered layers have tensors whose names begin with ``prefix`` and a number."""
     return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
 
 

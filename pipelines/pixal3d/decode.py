@@ -37,13 +37,16 @@ def decode_structure(models: Pixal3DModels, latents: torch.Tensor) -> torch.Tens
 
     Raises Bundle3DError where an object is empty.
     """
-    return occupied_coords(structure_logits(models, latents), models.shape.flow.module.config.resolution)
+    logits = structure_logits(models.structure_decoder, latents)
+    return occupied_coords(logits, models.shape.flow.module.config.resolution)
 
 
 @torch.no_grad()
-def structure_logits(models: Pixal3DModels, latents: torch.Tensor) -> torch.Tensor:
-    """(B, 1, S, S, S) float32 on the CPU, positive where latents (B, C, R, R, R) say that something is."""
-    holder = models.structure_decoder
+def structure_logits(holder: Holder, latents: torch.Tensor) -> torch.Tensor:
+    """(B, 1, S, S, S) float32 on the CPU, positive where latents (B, C, R, R, R) say that something is.
+
+    ``holder``: of a StructureDecoder.
+    """
     logits = []
     for one in latents:
         with holder.use(structure_bytes(holder.module.config, latents.shape[-1], holder.compute_dtype)) as decoder:

@@ -44,7 +44,7 @@ def sample_structure(
         return rows.unflatten(0, (len(seen), -1)).transpose(1, 2).unflatten(2, (side, side, side))
 
     def picture(foreseen: torch.Tensor) -> torch.Tensor:
-        return structure_picture(structure_logits(models, cubes(foreseen)[:1])[0, 0])
+        return structure_picture(structure_logits(models.structure_decoder, cubes(foreseen)[:1])[0, 0])
 
     return cubes(_draw(models.structure, seen, voxels, sampling, progress, dense=True, picture=picture))
 

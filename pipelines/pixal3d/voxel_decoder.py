@@ -18,8 +18,8 @@ from ..progress import Progress, silent
 from ..volumes.neighbours import neighbour_map
 from ..volumes.sparse_convolution import submanifold_convolution
 from ..volumes.sparse_voxels import SparseVoxels
-from ..volumes.subdivide import channel_to_space, subdivide_coords
-from .config import CHILDREN, VoxelDecoderConfig
+from ..volumes.subdivide import CHILDREN, channel_to_space, subdivide_coords
+from .config import VoxelDecoderConfig
 
 NORM_EPS = 1e-6  # of the blocks' norms; the last one has torch's default of 1e-5
 MLP_RATIO = 4

@@ -64,5 +64,6 @@ def test_every_stage_shows_every_step(models: Pixal3DModels) -> None:
     assert len(pictures) == 4 * FAST.steps  # structure, coarse and fine shape, texture
     for picture in pictures:
         assert picture.shape == (256, 256, 3) and 0.0 <= float(picture.min()) <= float(picture.max()) <= 1.0
-    drawn = structure_picture(structure_logits(models, made.structure)[0, 0])  # of which the last step foresees all
+    logits = structure_logits(models.structure_decoder, made.structure)  # of which the last step foresees all
+    drawn = structure_picture(logits[0, 0])
     assert bool(drawn.any()) and float((drawn != pictures[FAST.steps - 1]).float().mean()) < 0.01

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-Shapes = Mapping[str, tuple[int, ...]]
+from ..config import Shapes, layer_count
+
 Settings = Mapping[str, Any]
 GROUPS = 32  # of channels that compression norms
 DOUBLINGS = 3  # of the lattice in a decoder
@@ -124,7 +125,7 @@ def dense_flow_config(shapes: Shapes, settings: Settings) -> DenseFlowConfig:
         channels=channels,
         width=width,
         hidden=shapes["blocks.0.mlp.mlp.0.weight"][0],
-        blocks=_count(shapes, "blocks."),
+        blocks=layer_count(shapes, "blocks."),
         heads=int(heads),
         condition_width=shapes["blocks.0.cross_attn.cross_attn_block.to_kv.weight"][1],
         norms="blocks.0.self_attn.q_rms_norm.gamma" in shapes,
@@ -142,7 +143,7 @@ def sparse_flow_config(shapes: Shapes, settings: Settings) -> SparseFlowConfig:
         channels=channels,
         width=width,
         hidden=shapes["blocks.0.mlp.mlp.0.weight"][0],
-        blocks=_count(shapes, "blocks."),
+        blocks=layer_count(shapes, "blocks."),
         heads=heads,
         condition_width=shapes["blocks.0.cross_attn.cross_attn_block.to_kv.weight"][1],
         key_heads=shapes[f"{attention}.proj_k.weight"][0] // max(width // heads, 1),
@@ -166,13 +167,9 @@ def sdf_decoder_config(shapes: Shapes, settings: Settings) -> SdfDecoderConfig:
         channels=channels,
         width=width,
         hidden=shapes["blocks.0.mlp.mlp.0.weight"][0],
-        blocks=_count(shapes, "blocks."),
+        blocks=layer_count(shapes, "blocks."),
         heads=int(settings.get("num_heads_decoder", SdfDecoderConfig.heads)),
     )
-
-
-def _count(shapes: Shapes, prefix: str) -> int:
-    return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
 
 
 def _check(config: Any, width: int, condition_width: int, heads: int) -> None:

@@ -21,7 +21,7 @@ from ...volumes.level_surface import level_surface
 from ...volumes.near_surface import cells_near_surface
 from ...volumes.sparse_voxels import SparseVoxels
 from ..conditioning import Pictures
-from ..decode import structure_bytes
+from ..decode import structure_logits
 from ..sample import every_voxel
 from ..sampler import Sampling, sample_flow
 from .conditioning import SeenPicture, condition_voxels, see
@@ -139,10 +139,7 @@ def sample_structure(
 
     noise = torch.randn(len(places), config.channels, generator=generator)
     drawn = sample_flow(velocity, noise.to(holder.compute_device), sampling, [len(places)], True, progress)
-    decoder = stage.decoder
-    latents = drawn.T.unflatten(1, (side, side, side))[None]
-    with decoder.use(structure_bytes(decoder.module.config, side, decoder.compute_dtype)) as network:
-        logits = network(latents.to(decoder.compute_device, decoder.compute_dtype)).float().cpu()
+    logits = structure_logits(stage.decoder, drawn.T.unflatten(1, (side, side, side))[None])
     found = (logits[0, 0].sigmoid() >= occupied).nonzero().int()
     if not len(found):
         raise Bundle3DError(
