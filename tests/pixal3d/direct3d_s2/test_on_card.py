@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from bundle3d.pipelines.pixal3d.direct3d_s2 import sdf_decoder
 from bundle3d.pipelines.pixal3d.direct3d_s2.conditioning import condition_voxels, see
 from bundle3d.pipelines.pixal3d.direct3d_s2.draw import MeshRequest, draw_mesh
 from bundle3d.pipelines.pixal3d.direct3d_s2.fit_scale import fit_scale
@@ -23,7 +24,9 @@ def pretending() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_fine_mesh_is_drawn(dtype: torch.dtype) -> None:
+def test_a_fine_mesh_is_drawn(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdf_decoder, "WHOLE", 8)  # so that it is decoded piece by piece, as large ones are
+    monkeypatch.setattr(sdf_decoder, "PIECE", 4)
     drawn = draw_mesh(on_card(small_models(), dtype), picture(), MeshRequest(seed=1))
     assert drawn.resolution == 64 and len(drawn.voxels) == 2
     assert len(drawn.mesh.faces) > 1000 and drawn.mesh.vertices.device == CPU
