@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import comfy.model_management as model_management
 import torch
 
+from ..pipelines.diffusion import memory as torch_memory
 from ..pipelines.errors import Bundle3DError
 
 logger = logging.getLogger(__name__)
@@ -56,12 +57,8 @@ def thaw(value: Value) -> Value:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a computation failed for want of memory, on an accelerator or in RAM."""
-    if isinstance(error, MemoryError) or model_management.is_oom(error):
-        return True
-    # torch's words for RAM: its allocator's name, then what follows it on POSIX systems and on Windows
-    signs = ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
+    """Whether a computation failed for want of memory, by torch's signs or those that ComfyUI knows of its devices."""
+    return model_management.is_oom(error) or torch_memory.is_out_of_memory(error)
 
 
 def within_memory(attempt: Callable[[Setting], Result], settings: Sequence[Setting], advice: str) -> Result:

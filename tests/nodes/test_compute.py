@@ -105,6 +105,7 @@ def test_a_refused_allocation_counts_as_out_of_memory() -> None:
         "allocate 8 bytes. Error code 12 (Cannot allocate memory)",
         "[enforce fail at alloc_cpu.cpp:116] data. DefaultCPUAllocator: not enough memory: you tried to allocate 8 "
         "bytes.",
+        "MPS backend out of memory (MPS allocated: 8 GB, max allowed: 9 GB).",
         "not enough memory: you tried to allocate 8 bytes.",
     ],
 )
