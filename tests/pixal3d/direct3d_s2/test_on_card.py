@@ -23,9 +23,9 @@ def pretending() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_a_fine_mesh_is_drawn(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sdf_decoder, "WHOLE", 8)  # so that it is decoded piece by piece, as large ones are
+@pytest.mark.parametrize(("dtype", "whole"), [(torch.float32, 4096), (torch.bfloat16, 8)], ids=str)
+def test_a_fine_mesh_is_drawn(dtype: torch.dtype, whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sdf_decoder, "WHOLE", whole)  # voxels beyond which it is decoded piece by piece
     monkeypatch.setattr(sdf_decoder, "PIECE", 4)
     drawn = draw_mesh(on_card(small_models(), dtype), picture(), MeshRequest(seed=1))
     assert drawn.resolution == 64 and len(drawn.voxels) == 2
