@@ -18,6 +18,8 @@ from .sockets import ViewBatch, Views
 Value = TypeVar("Value")
 ONE_VIEW = "These flows were trained for several views, but there is one picture: load those for one view."
 SEVERAL_VIEWS = "These flows were trained for one view, but there are {}: switch several_views on in Load Pixal3D."
+LEAST_SIDE = 32  # pixels of a square, as cropped, below which enlarging it shows a blur without shape
+TOO_SMALL = f"The object is too small to show a shape, under {LEAST_SIDE} pixels: take a larger picture of it."
 DEMO_DOMAIN = "Made with the demo family, which knows simple procedural shapes only; other objects need Pixal3D."
 
 
@@ -65,6 +67,8 @@ def cut_and_crop(
     square = crop_on_black(matte.rgb, matte.alpha)
     own = crop_on_black(torch.ones_like(matte.rgb), matte.alpha)[..., 0]  # white times alpha
     notes = [*matte.notes, f"Square of {len(square)} x {len(square)} pixels, on black"]
+    if len(square) < LEAST_SIDE:
+        notes.append(TOO_SMALL)
     return square, own, "\n".join(notes)
 
 

@@ -24,9 +24,12 @@ HOLE_SHARE, LEAST_HOLE = 0.0002, 16  # of the image, and in pixels: the least ar
 
 ADVICE = "cut it out with Load Background Removal Model and Remove Background, and connect the mask"
 # The mask of ComfyUI's Load Image is 0 on the object, and 0 everywhere where the file has no alpha.
-MASK_ADVICE = "switch invert_mask on where it comes from ComfyUI's Load Image, or leave it out"
+MASK_ADVICE = (
+    "if it is the photo's own alpha, choose another photo or export it with its object, else leave it out, or switch "
+    "invert_mask, which masks of ComfyUI's Load Image need on"
+)
 AROUND = "The mask is 1 along the photo's border: if it shows what is around the object, switch invert_mask on."
-ALPHA_ADVICE = "choose to cut by the background's colour, or connect a mask"
+ALPHA_ADVICE = "export the photo with its object, choose another one, or cut it by the background's colour or a mask"
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ def matte_by_color(rgb: torch.Tensor, holes: bool = True) -> Matte:
     rim = ndimage.binary_dilation(outside, iterations=2)
     alpha = np.where(rim, np.clip((difference - noise) / RAMP, 0.0, 1.0), 1.0).astype(np.float32)
     if not (alpha > 0.5).any():
-        raise Bundle3DError(f"Expected an object before a plain background, but the image has one colour; {ADVICE}.")
+        raise Bundle3DError(
+            "Expected an object before a plain background, but the image has one colour; choose another one."
+        )
     share = alpha[..., None]
     own = np.clip((pixels - (1.0 - share) * background) / np.maximum(share, 1e-3), 0.0, 1.0)
     own = np.where(share > 0, own, pixels)

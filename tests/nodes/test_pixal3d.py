@@ -139,6 +139,18 @@ def test_prepare_crops_to_the_object_on_black(run: Run, photo: torch.Tensor) -> 
         run("Bundle3D_Pixal3DPrepare", image=photo, mask=torch.zeros(1, 60, 60))
 
 
+def test_an_object_that_is_too_small_to_show_a_shape_is_told(
+    run: Run, models: Pixal3DModels, photo: torch.Tensor
+) -> None:
+    small = photo.clone()
+    small[:, 35:], small[:, :, 35:] = 1.0, 1.0  # 25 x 20 pixels remain, and a square of 26
+    assert "Square of 26 x 26" in (notes := run("Bundle3D_Pixal3DPrepare", image=small)[2])
+    assert "too small to show a shape" in notes
+    assert "too small" not in run("Bundle3D_Pixal3DPrepare", image=photo)[2]
+    report = run("Bundle3D_Pixal3DImageTo3D", models=models, image=small, **SMALL)[4]
+    assert "too small to show a shape" in report
+
+
 def test_the_camera_comes_from_fov_from_moge_or_is_the_default(run: Run) -> None:
     square = torch.zeros(2, 16, 16, 3)
     square[:, 2:14, 2:14] = torch.rand(2, 12, 12, 3)

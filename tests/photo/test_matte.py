@@ -65,9 +65,11 @@ def test_an_empty_mask_is_refused(empty: torch.Tensor) -> None:
     with pytest.raises(Bundle3DError, match=SENTENCE) as refusal:
         cut_out(values(scene()), mask=empty)
     assert "it is empty" in str(refusal.value) and "invert" in str(refusal.value)
+    assert "own alpha, choose another photo or export it with its object" in str(refusal.value), "as of Load Photo"
     with pytest.raises(Bundle3DError, match=r"alpha channel.* it is empty") as refusal:
         cut_out(values(scene()), alpha=torch.zeros(40, 64))
     assert "invert" not in str(refusal.value), "an alpha channel has no switch"
+    assert "export the photo with its object, choose another one" in str(refusal.value)
 
 
 @pytest.mark.parametrize("by", ["mask", "alpha"])
@@ -118,7 +120,7 @@ def test_a_background_of_many_colours_is_refused_and_names_the_nodes_to_use() ->
 
 
 def test_an_image_of_one_colour_is_refused() -> None:
-    with pytest.raises(Bundle3DError, match="has one colour"):
+    with pytest.raises(Bundle3DError, match=r"has one colour; choose another one\.$"):
         cut_out(torch.full((60, 60, 3), 0.3))
 
 
