@@ -22,6 +22,7 @@ from ..pipelines.pixal3d.load import (
     load_flow_files,
     load_flows,
     load_texture_decoder,
+    refuse_quantised,
 )
 from ..pipelines.pixal3d.load_pictures import holds_upsampler, load_feature_upsampler, load_image_encoder
 from ..pipelines.pixal3d.models import PictureModels
@@ -131,6 +132,8 @@ class Bundle3D_LoadPixal3D(io.ComfyNode):
     @classmethod
     def execute(cls, **chosen: Any) -> io.NodeOutput:
         files = _Files.chosen(**chosen)
+        for file in files.flow_files():
+            refuse_quantised(file)  # which no other choice of files would mend
         pictures, decoders = files.load_pictures(), files.load_decoders()
         # A texture that nothing decodes need not be drawn.
         stages = [stage for stage in FLOWS if stage != "texture" or decoders.texture is not None]
@@ -184,6 +187,10 @@ class _Files:
     def all(self) -> list[Path]:
         own = (self.base, *self.flows.values(), self.decoders, self.texture_decoder, self.image_encoder, self.upsampler)
         return [path for path in own if path is not None]
+
+    def flow_files(self) -> list[Path]:
+        whole = [] if self.base is None or self.base.is_dir() else [self.base]
+        return [*whole, *self.flows.values()]
 
     @property
     def folder(self) -> Path | None:

@@ -16,17 +16,21 @@ RESERVE = 1_000_000_000  # bytes of a GPU that the system and the CUDA context k
 
 Placement = Literal["gpu", "offload", "ram", "none"]
 Look = Callable[[Checkpoint], Presence]
-Chosen = Mapping[str, tuple[Presence, tuple[Checkpoint, ...]]]
+Chosen = Mapping[str, tuple[Presence, tuple[Checkpoint, ...], tuple[Presence, ...]]]
 
 
 @dataclass(frozen=True)
 class Item:
-    """What stands for one or several roles of a stage: the checkpoint that is there, else the recommended one."""
+    """What stands for one or several roles of a stage: the checkpoint that is there, else the recommended one.
+
+    ``unused``: what lies there of the same roles and no node of this version reads.
+    """
 
     roles: tuple[str, ...]
     required: bool
     presence: Presence
     alternatives: tuple[Checkpoint, ...]
+    unused: tuple[Presence, ...]
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -102,9 +106,13 @@ def plan(
     return Plan(wanted, machine, tuple(items), tuple(fits), free_disk(root))
 
 
-def _choose(role: str, stage: Stage, registry: Registry, presence: Look) -> tuple[Presence, tuple[Checkpoint, ...]]:
-    """The presence of the checkpoint that stands for a role, and the others that could."""
-    candidates = registry.find(role, stage.id)
+def _choose(
+    role: str, stage: Stage, registry: Registry, presence: Look
+) -> tuple[Presence, tuple[Checkpoint, ...], tuple[Presence, ...]]:
+    """The presence of the checkpoint that stands for a role, the others that could, and what is there but unused."""
+    candidates = _candidates(role, stage, registry)
+    passed_over = (presence(entry) for entry in registry.find(role, stage.id) if entry not in candidates)
+    unused = tuple(state for state in passed_over if state.path is not None)
     looked = [presence(checkpoint) for checkpoint in candidates]
     needed = {*stage.required, *stage.optional}
 
@@ -114,12 +122,18 @@ def _choose(role: str, stage: Stage, registry: Registry, presence: Look) -> tupl
     def alone(checkpoint: Checkpoint) -> bool:
         """Whether no other role that this one would also bring is there already from another checkpoint."""
         others = [other for other in checkpoint.roles if other != role and other in needed]
-        return not any(presence(entry).usable for other in others for entry in registry.find(other, stage.id))
+        return not any(presence(entry).usable for other in others for entry in _candidates(other, stage, registry))
 
     best = next((state for state in looked if state.usable), None)
     best = best or next((state for state in looked if bad(state)), None)
     best = best or next((state for state in looked if alone(state.checkpoint)), looked[0])
-    return best, tuple(checkpoint for checkpoint in candidates if checkpoint is not best.checkpoint)
+    return best, tuple(checkpoint for checkpoint in candidates if checkpoint is not best.checkpoint), unused
+
+
+def _candidates(role: str, stage: Stage, registry: Registry) -> tuple[Checkpoint, ...]:
+    """What can stand for a role: what nodes of this version use, or for a stage to come what they will use."""
+    found = registry.find(role, stage.id)
+    return tuple(checkpoint for checkpoint in found if checkpoint.used) or found
 
 
 def _items(roles: Iterable[str], required: bool, chosen: Chosen) -> list[Item]:

@@ -70,6 +70,11 @@ def _download(plan: Plan) -> str:
 
 
 def _item_lines(item: Item) -> list[str]:
+    unused = [f"      not counted: {other.path}. {other.checkpoint.note}" for other in item.unused]
+    return _state_lines(item) + unused
+
+
+def _state_lines(item: Item) -> list[str]:
     checkpoint, presence = item.checkpoint, item.presence
     roles = ", ".join(REGISTRY.roles[role] for role in item.roles)
     lines = [f"  [{state_text(presence)}] {checkpoint.name}: {roles}"]
@@ -120,7 +125,7 @@ def overview_text(found: list[Presence], machine: Machine) -> str:
             presence.checkpoint.name,
             checkpoint_size(presence.checkpoint),
             f"models/{presence.checkpoint.target}",
-            presence.checkpoint.licence.name,
+            presence.checkpoint.licence.name + ("" if presence.checkpoint.used else "; not used by this version"),
         )
         for presence in found
     ]
@@ -145,6 +150,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "roles": list(item.roles),
                 "required": item.required,
                 "alternatives": [other.name for other in item.alternatives],
+                "unused": [presence_json(other) for other in item.unused],
             }
             for item in plan.items
         ],

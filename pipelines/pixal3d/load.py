@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..checkpoints.safe_load import read_state_dict
+from ..checkpoints.safe_load import read_header, read_state_dict
 from ..diffusion.holder import Holder
 from ..diffusion.loading.source import read_json
 from ..errors import Bundle3DError
@@ -35,6 +35,7 @@ FLOW_PREFIXES = {
 DECODER_PREFIXES = {"structure": "struct_dec.", "shape": "shape_dec.", "texture": "txt_dec."}
 STATED_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}  # others are not what flows can compute in
 NEEDED = ("structure", "shape")  # without which there is no shape
+QUANTISED = ("comfy_quant", "convrot")  # what names of tensors tell it
 State = dict[str, torch.Tensor]
 
 
@@ -79,6 +80,7 @@ def load_flows(
         wanted = [stage for stage in stages if stage in NEEDED or FLOWS[stage] in settings.stems]
         files = {stage: _weights(path, settings, FLOWS[stage]) for stage in wanted}
         return load_flow_files(files, dtype, multiview, settings)
+    refuse_quantised(path)
     parts = _parts(read_state_dict(path), FLOW_PREFIXES)
     if missing := [FLOW_PREFIXES[stage] for stage in NEEDED if stage not in parts and (stage in stages or not parts)]:
         raise Bundle3DError(
@@ -96,6 +98,8 @@ def load_flow_files(
     settings: Settings = DEFAULT_SETTINGS,
 ) -> Flows:
     """The flows in a file each, by stage; a JSON file beside one tells its lattice and type. Raises as `load_flows`."""
+    for file in files.values():
+        refuse_quantised(file)
     stated = {stage: _stated(file) for stage, file in files.items()}
     dtypes = {stage: dtype or own.dtype for stage, own in stated.items()}
     flows = {
@@ -103,6 +107,26 @@ def load_flow_files(
         for stage, file in files.items()
     }
     return Flows(flows, settings, multiview, dtypes)
+
+
+def refuse_quantised(path: Path) -> None:
+    """Raises Bundle3DError where a file of flows is quantised as those for ComfyUI's own nodes; reads the header alone.
+
+    Such files have integer weights, or tensors that are called comfy_quant or after the rotation, convrot.
+    """
+    header = read_header(path)
+    integers = {
+        str(info.dtype).removeprefix("torch.")
+        for name, info in header.items()
+        if name.endswith(".weight") and not (info.dtype.is_floating_point or info.dtype.is_complex)
+    }
+    marks = {mark for mark in QUANTISED for name in header if mark in name}
+    if integers or marks:
+        raise Bundle3DError(
+            f"Expected flows of Pixal3D in bf16, fp16 or fp32, but '{path.name}' is quantised "
+            f"({', '.join(sorted(integers) + sorted(marks))}) for ComfyUI's own nodes; choose "
+            "pixal3d_bf16.safetensors, or pixal3d_multiview_bf16.safetensors for several views."
+        )
 
 
 def load_decoders(path: Path, texture: Path | None = None, dtype: torch.dtype | None = None) -> Decoders:

@@ -28,6 +28,8 @@ def test_without_a_stage_every_checkpoint_is_listed(tmp_path: Path, capsys: pyte
     assert main(["models", "--models-dir", str(tmp_path)]) == 0
     output = capsys.readouterr().out
     assert all(checkpoint.name in output for checkpoint in CHECKPOINTS)
+    lines = output.splitlines()[-len(CHECKPOINTS) :]
+    assert [line.endswith("not used by this version") for line in lines] == [not entry.used for entry in CHECKPOINTS]
     assert main(["models", "--models-dir", str(tmp_path), "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["checkpoints"]
     assert [entry["name"] for entry in listed] == [checkpoint.name for checkpoint in CHECKPOINTS]

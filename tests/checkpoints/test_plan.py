@@ -82,6 +82,22 @@ def test_what_is_there_is_used_and_not_fetched_again(tmp_path: Path) -> None:
     assert "Everything that is needed is there." in plan_text(complete)
 
 
+@pytest.mark.parametrize("name", ["Pixal3D for ComfyUI (int8)", "Pixal3D for several views, for ComfyUI (int8)"])
+def test_what_no_node_reads_is_neither_offered_nor_counted(tmp_path: Path, name: str) -> None:
+    registry = put(tmp_path, name)
+    (file,) = tmp_path.rglob("*int8_convrot.safetensors")
+    result = make(tmp_path, machine(), registry, "pixal3d")
+    offered = [other for item in result.items for other in (item.checkpoint, *item.alternatives)]
+    assert offered and all(checkpoint.used for checkpoint in offered)
+    assert not any(item.presence.usable for item in result.items)
+    assert chosen(result) == chosen(make(tmp_path / "elsewhere", machine(), registry, "pixal3d"))
+    report = plan_text(result)
+    assert f"not counted: {file}. For ComfyUI's own nodes; Bundle3D reads the bf16 file." in report
+    unused = [entry["name"] for found in plan_json(result)["checkpoints"] for entry in found["unused"]]
+    assert unused == [name]
+    assert "int8" not in plan_text(make(tmp_path / "elsewhere", machine(), registry, "pixal3d"))
+
+
 def test_a_broken_file_is_named_before_one_that_was_never_there(tmp_path: Path) -> None:
     registry = put(tmp_path, "FLUX.1-dev (bf16)")
     path = tmp_path / "diffusion_models" / "flux1-dev.safetensors"

@@ -140,6 +140,14 @@ def test_of_the_base_only_what_is_not_chosen_has_to_be_there(run: Run, folder: P
         load(run, base=flows.name, image_encoder=_encoder(folder), **own)
 
 
+@pytest.mark.parametrize("widget", ["base", "fine_shape_flow"])
+def test_quantised_flows_are_refused_before_anything_else_is_asked_for(run: Run, folder: Path, widget: str) -> None:
+    layer = "model.img2shape.blocks.0.mlp.weight"
+    write_state(folder / "diffusion_models" / "int8.safetensors", {layer: torch.ones(2, 2, dtype=torch.int8)})
+    with pytest.raises(Bundle3DError, match=r"'int8\.safetensors' is quantised \(int8\) .*pixal3d_bf16\.safetensors"):
+        load(run, **{"base": "none", widget: "int8.safetensors"})
+
+
 def test_without_a_decoder_of_textures_none_is_drawn(run: Run, folder: Path) -> None:
     import json
 

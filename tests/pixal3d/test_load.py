@@ -220,7 +220,8 @@ LAST = "out_layer.bias"
     ("state", "said"),
     [
         (trellis, "holds a flow of TRELLIS.2, which has no place for pictures .*; choose the file of Pixal3D"),
-        (quantised, "is int8, a quantisation that is not supported; use the model's fp8, fp16 or bf16 file"),
+        (quantised, r"is quantised \(int8, comfy_quant\) for ComfyUI's own nodes; choose pixal3d_bf16\.safetensors"),
+        (lambda: flow_state() | {"blocks.0.convrot": torch.ones(1)}, r"is quantised \(convrot\) .* pixal3d_bf16"),
         (
             lambda: {name: tensor for name, tensor in flow_state().items() if name != LAST},
             rf"missing \('{LAST}' first\)",
@@ -253,6 +254,12 @@ def test_comfyuis_other_files_are_refused(tmp_path: Path, models: Pixal3DModels)
         with pytest.raises(Bundle3DError, match=said) as refusal:
             load(write_state(tmp_path / "odd.safetensors", state))
         assert "'odd.safetensors'" in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_comfyuis_quantised_file_of_all_flows_is_refused_by_name(tmp_path: Path) -> None:
+    file = write_state(tmp_path / "pixal3d_int8_convrot.safetensors", prefixed("model.img2shape.", quantised()))
+    with pytest.raises(Bundle3DError, match=r"'pixal3d_int8_convrot\.safetensors' is quantised \(int8, .*_bf16"):
+        load_flows(file)
 
 
 def change(folder: Path, values: dict[str, object], name: str = "pipeline.json") -> None:
