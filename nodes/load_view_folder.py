@@ -14,9 +14,10 @@ from comfy_api.latest import io
 from ..pipelines.checkpoints.file_states import file_states
 from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
+from ..pipelines.photo.matte import Matte, matte_of_drawing
 from ..pipelines.photo.read_photo import Photo, read_photo
 from ..pipelines.pixal3d.pictured_object import pictured_folder
-from ..pipelines.pixal3d.prepare import LARGEST
+from ..pipelines.pixal3d.prepare import LARGEST, is_on_black, not_black
 from ..pipelines.pixal3d.view_folder import NAME, ViewFolder, read_view_folder
 from ..pipelines.progress import Progress
 from .batch import map_batch
@@ -85,8 +86,9 @@ class Bundle3D_LoadViewFolder(io.ComfyNode):
         sides = {max(photo.rgb.shape[:2]) for photo in photos}
         if len(sides) > 1:
             photos = _read(views.files, min(sides))
-        item = pictured_folder(views, [photo.rgb for photo in photos], [photo.alpha for photo in photos])
-        images, text = item.pictures.images, _report(views, max(photos[0].rgb.shape[:2]))
+        mattes = _cut_out(views.files, photos)
+        item = pictured_folder(views, [matte.rgb for matte in mattes], [matte.alpha for matte in mattes])
+        images, text = item.pictures.images, _report(views, mattes)
         return io.NodeOutput(ObjectBatch((item,)), as_output(images), as_output(item.masks), text, ui={"text": [text]})
 
 
@@ -113,11 +115,37 @@ def _read(files: Sequence[Path], longest: int) -> list[Photo]:
     return map_batch(files, read, [None], "save the views smaller")
 
 
-def _report(views: ViewFolder, side: int) -> str:
+def _cut_out(files: Sequence[Path], photos: Sequence[Photo]) -> list[Matte]:
+    """The object in each view: by its alpha, else where it is not black, else before another plain background.
+
+    Raises Bundle3DError, naming the file, for a view with none of these.
+    """
+
+    def cut(pair: tuple[Path, Photo], setting: None, progress: Progress) -> Matte:
+        file, photo = pair
+        progress(0, 1)
+        if photo.alpha is not None:
+            return Matte(photo.rgb, photo.alpha)
+        if is_on_black(photo.rgb):
+            return Matte(photo.rgb, not_black(photo.rgb))
+        try:
+            return matte_of_drawing(photo.rgb)
+        except Bundle3DError as error:
+            raise Bundle3DError(
+                f"Expected an object with an alpha channel, on black or before another plain background, but "
+                f"'{file.name}' shows none; save it with alpha or draw it on one colour."
+            ) from error
+
+    return map_batch(list(zip(files, photos)), cut, [None], "save the views smaller")
+
+
+def _report(views: ViewFolder, mattes: Sequence[Matte]) -> str:
+    side = len(mattes[0].rgb)
     lines = [f"{len(views.files)} view(s) of {side} x {side} pixels, scale of the object {views.mesh_scale:g}"]
     for file, camera in zip(views.files, views.cameras):
         distance = float(camera.camera_to_world[:3, 3].norm())
         lines.append(f"{file.name}: field of view {math.degrees(camera.fov):.2f} degrees, {distance:.3f} away")
+    lines += [f"{file.name}: {note}" for file, matte in zip(views.files, mattes) for note in matte.notes]
     return "\n".join(lines)
 
 

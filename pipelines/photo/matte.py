@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from ..errors import Bundle3DError
 from ..views.finite import require_finite
-from ..views.masks import OPAQUE, border_pixels
-from .rim import clean_rim
+from ..views.masks import OPAQUE, border_colors, border_pixels
+from .rim import clean_rim, unmix_rim
 
 CUTS = ("automatic", "mask", "alpha", "background colour")
 ASPECT = 0.02  # relative difference in shape above which a mask belongs to another image
@@ -100,6 +100,16 @@ def matte_by_color(rgb: torch.Tensor, holes: bool = True) -> Matte:
     return Matte(torch.from_numpy(own).to(rgb), torch.from_numpy(alpha).to(rgb), notes)
 
 
+def matte_of_drawing(rgb: torch.Tensor) -> Matte:
+    """As `matte_by_color`, of a drawn image: its rims are a pixel wide and the colours inside tell their coverage.
+
+    So they keep none of a background that is far from the object's colours, such as white on dark ones.
+    """
+    found = matte_by_color(rgb)
+    background = border_colors(rgb[None], _border_width(rgb))[0]
+    return Matte(*unmix_rim(rgb, (found.alpha > 0.5).to(rgb), background), found.notes)
+
+
 def _says_something(mask: torch.Tensor) -> bool:
     return bool((mask < OPAQUE).any())
 
@@ -130,7 +140,7 @@ def _object_share(alpha: torch.Tensor, what: str, advice: str) -> torch.Tensor:
 
 def _background(rgb: torch.Tensor) -> tuple[np.ndarray, float]:
     """Colour (3,) of the border of an image (H, W, 3), and the difference from it that is noise."""
-    border = border_pixels(rgb[None], max(1, round(BORDER * min(rgb.shape[:2]))))[0].numpy()
+    border = border_pixels(rgb[None], _border_width(rgb))[0].numpy()
     color = np.median(border, axis=0)
     difference = np.abs(border - color).max(axis=-1)
     share = float((difference <= HIGHEST).mean())
@@ -140,6 +150,10 @@ def _background(rgb: torch.Tensor) -> tuple[np.ndarray, float]:
             f"border has one; {ADVICE}."
         )
     return color, float(np.clip(2.0 * np.quantile(difference[difference <= HIGHEST], 0.95), LOWEST, HIGHEST))
+
+
+def _border_width(rgb: torch.Tensor) -> int:
+    return max(1, round(BORDER * min(rgb.shape[:2])))
 
 
 def _outside(similar: np.ndarray, equal: np.ndarray, holes: bool) -> np.ndarray:

@@ -21,7 +21,7 @@ from .conditioning import Pictures
 from .finish.options import FinishOptions
 from .finish.outline import Outline
 from .finish.placement import placement
-from .prepare import not_black, on_black
+from .prepare import on_black
 from .view_folder import ViewFolder
 
 
@@ -80,14 +80,12 @@ def pictured_views(views: ViewSet, place: torch.Tensor) -> PicturedObject:
 
 
 def pictured_folder(
-    folder: ViewFolder, colors: Sequence[torch.Tensor], alphas: Sequence[torch.Tensor | None]
+    folder: ViewFolder, colors: Sequence[torch.Tensor], masks: Sequence[torch.Tensor]
 ) -> PicturedObject:
-    """An object of the views of a folder, ``colors`` (S, S, 3) and ``alphas`` (S, S) in [0, 1], uncropped.
+    """An object of the views of a folder, ``colors`` (S, S, 3) and ``masks`` (S, S) in [0, 1], uncropped.
 
-    Without alpha, a view shows the object where it is not black. Raises Bundle3DError for views that are not square,
-    not of one size or empty.
+    Raises Bundle3DError for views that are not square, not of one size or empty.
     """
-    masks = [not_black(rgb) if alpha is None else alpha for rgb, alpha in zip(colors, alphas)]
     for file, rgb, mask in zip(folder.files, colors, masks):
         if rgb.shape[0] != rgb.shape[1] or rgb.shape != colors[0].shape:
             raise Bundle3DError(
@@ -99,7 +97,7 @@ def pictured_folder(
                 f"Expected the object in every view, but '{file.name}' is empty; leave it out of the folder's cameras."
             )
     images = torch.stack([on_black(rgb, mask) for rgb, mask in zip(colors, masks)])
-    return PicturedObject(Pictures(images, folder.cameras, folder.mesh_scale), torch.stack(masks))
+    return PicturedObject(Pictures(images, folder.cameras, folder.mesh_scale), torch.stack(list(masks)))
 
 
 def placed_asset(mesh: Mesh, item: PicturedObject, options: FinishOptions) -> Mesh:

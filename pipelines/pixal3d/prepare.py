@@ -51,18 +51,27 @@ def on_black(rgb: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     return _on_black(_bytes(torch.cat((rgb, alpha[..., None]), dim=-1)))
 
 
+def is_on_black(rgb: torch.Tensor) -> bool:
+    """Whether most of the border of a picture (H, W, 3) in [0, 1] is black."""
+    return float(border_pixels(_shown(rgb)[None, ..., None].float()).mean()) <= 0.5
+
+
 def not_black(rgb: torch.Tensor) -> torch.Tensor:
     """(H, W) of 0 and 1: where a picture on black (H, W, 3) shows the object, if nothing else tells.
 
     Black that the object encloses counts as its own. Raises Bundle3DError for a picture that is not on black.
     """
-    shown = rgb.amax(-1) > BLACK
-    if float(border_pixels(shown[None, ..., None].float()).mean()) > 0.5:
+    if not is_on_black(rgb):
         raise Bundle3DError(
             "Expected a mask, or a picture on black, but most of the picture's border is not black; connect the mask "
             "of Pixal3D Prepare or Load Photo."
         )
-    return torch.from_numpy(ndimage.binary_fill_holes(shown.cpu().numpy())).float()
+    return torch.from_numpy(ndimage.binary_fill_holes(_shown(rgb).cpu().numpy())).float()
+
+
+def _shown(rgb: torch.Tensor) -> torch.Tensor:
+    """(H, W) of whether a pixel is not black."""
+    return rgb.amax(-1) > BLACK
 
 
 def _on_black(rgba: np.ndarray) -> torch.Tensor:

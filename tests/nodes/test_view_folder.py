@@ -14,8 +14,11 @@ from bundle3d.nodes import load_view_folder as node_module
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.pixal3d.pictured_object import PicturedObject
 from bundle3d.pipelines.pixal3d.view_folder import NAME
+from bundle3d.pipelines.rendering.render_views import render_views
+from bundle3d.pipelines.views.masks import unmix_white
+from bundle3d.pipelines.views.rig import named_rig
 from bundle3d.tests.support.tiny_pixal3d import full_models
-from bundle3d.tests.support.view_folder import picture, pictured_sphere, save_view_folder
+from bundle3d.tests.support.view_folder import picture, pictured_sphere, save_view_folder, sphere
 
 Run = Callable[..., Any]
 
@@ -124,6 +127,29 @@ def test_views_that_do_not_fit_are_refused(run: Run, item: PicturedObject, writt
     ):
         picture(image).save(written / "1.png")
         with pytest.raises(Bundle3DError, match=words):
+            run("Bundle3D_LoadViewFolder", folder="views/sphere")
+
+
+@pytest.mark.parametrize("background", [1.0, 0.4])
+def test_views_on_a_plain_background_are_cut_out(
+    background: float, run: Run, item: PicturedObject, written: Path
+) -> None:
+    views = render_views(sphere(), named_rig("kiss3dgen"), 48)
+    share = views.mask[1][..., None]
+    truth = unmix_white(views.rgb, views.mask)[1] * share
+    picture(truth + (1 - share) * background).save(written / "1.png")
+    _, image, mask, report = run("Bundle3D_LoadViewFolder", folder="views/sphere").args
+    assert float((mask[1] - share[..., 0]).abs().mean()) < 0.01
+    torch.testing.assert_close(image[1], truth, atol=0.15, rtol=0)  # nowhere a rim of the background's colour
+    assert bool((image[1][mask[1] == 0] == 0).all()) and torch.equal(image[0], item.pictures.images[0])
+    assert "1.png: Cut out by the background's colour, #" in report and "0.png: Cut" not in report
+
+
+def test_views_that_cannot_be_cut_out_are_named(run: Run, written: Path) -> None:
+    scene = torch.rand(48, 48, 3, generator=torch.Generator().manual_seed(0))
+    for image in (scene, torch.ones(48, 48, 3)):
+        picture(image).save(written / "2.png")
+        with pytest.raises(Bundle3DError, match=r"plain background, but '2\.png' shows none; save it with alpha"):
             run("Bundle3D_LoadViewFolder", folder="views/sphere")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.photo.matte import cut_out, matte_by_color
+from bundle3d.pipelines.photo.matte import cut_out, matte_by_color, matte_of_drawing
 
 from .image_files import BOX, OBJECT, mask, scene, values
 
@@ -90,6 +90,16 @@ def test_a_disc_before_a_plain_background(background: float, noise: float) -> No
     rim = (coverage > 0.3) & (coverage < 1)
     shown = matte.rgb * matte.alpha[..., None] + (1 - matte.alpha[..., None]) * background
     assert float((shown - over(coverage, background, noise))[rim].abs().max()) < 0.03, "the image comes back"
+
+
+@pytest.mark.parametrize("background", [1.0, 0.2])
+def test_the_rims_of_drawings_keep_none_of_the_background(background: float) -> None:
+    coverage, own = disc(hole=12.0), values(np.array(OBJECT, dtype=np.uint8))
+    matte = matte_of_drawing(over(coverage, background))
+    torch.testing.assert_close(matte.alpha, coverage, atol=0.06, rtol=0)
+    torch.testing.assert_close(
+        matte.rgb[matte.alpha > 0.1], own.expand(int((matte.alpha > 0.1).sum()), 3), atol=0.1, rtol=0
+    )
 
 
 def test_holes_are_background_and_specks_and_wanted_ones_are_not() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
-from bundle3d.pipelines.pixal3d.prepare import crop_on_black, not_black, on_black
+from bundle3d.pipelines.pixal3d.prepare import crop_on_black, is_on_black, not_black, on_black
 
 
 def box(height: int, width: int, top: int, bottom: int, left: int, right: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,6 +62,7 @@ def test_black_parts_of_an_object_are_its_own_and_other_backgrounds_are_refused(
     mask = torch.zeros(20, 20)
     mask[4:16, 4:16] = 1.0
     assert torch.equal(not_black(picture), mask)
+    assert is_on_black(picture) and not is_on_black(1.0 - picture)
     with pytest.raises(Bundle3DError, match="border is not black"):
         not_black(1.0 - picture)
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import torch
+from bundle3d.pipelines.meshes.mesh import Mesh
 from bundle3d.pipelines.pixal3d.conditioning import Pictures
 from bundle3d.pipelines.pixal3d.pictured_object import PicturedObject, pictured_views
 from bundle3d.pipelines.pixal3d.view_folder import NAME
@@ -15,9 +16,13 @@ from bundle3d.pipelines.views.rig import named_rig
 from PIL import Image
 
 
+def sphere() -> Mesh:
+    return build(Subject((Part("sphere", "cyan"),)))
+
+
 def pictured_sphere() -> PicturedObject:
     """A sphere in four views, with masks of 0 and 1, so that files of 8 bit hold it whole."""
-    views = render_views(build(Subject((Part("sphere", "cyan"),))), named_rig("kiss3dgen"), 48)
+    views = render_views(sphere(), named_rig("kiss3dgen"), 48)
     item = pictured_views(views, torch.eye(4, dtype=torch.float64))
     masks = (item.masks > 0.5).float()
     images = item.pictures.images * masks[..., None]
