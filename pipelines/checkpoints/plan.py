@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,12 +57,13 @@ class Fit:
 
 @dataclass(frozen=True)
 class Plan:
-    """A stage on this machine. ``disk``: bytes free where the checkpoints go."""
+    """A stage on this machine. ``models``: ComfyUI's models folder, ``disk``: bytes free there."""
 
     stage: Stage
     machine: Machine
     items: tuple[Item, ...]
     fits: tuple[Fit, ...]
+    models: Path
     disk: int
 
     @property
@@ -102,8 +104,14 @@ def plan(
     items = [*_items(wanted.required, True, chosen), *_items(wanted.optional, False, chosen)]
     there = {role: item.checkpoint for item in items for role in item.roles if item.required or item.presence.usable}
     fits = [_fit(phase, there, machine) for phase in wanted.phases if any(role in there for role in phase.roles)]
-    root = next((root for roots in folders.values() for root in roots), Path())
-    return Plan(wanted, machine, tuple(items), tuple(fits), free_disk(root))
+    models = _models_folder(folders)
+    return Plan(wanted, machine, tuple(items), tuple(fits), models, free_disk(models))
+
+
+def _models_folder(folders: Folders) -> Path:
+    """The folder that holds those of most kinds, absolute: extra model paths are for some kinds only."""
+    parents = Counter(root.absolute().parent for roots in folders.values() for root in roots)
+    return max(parents, key=lambda parent: parents[parent], default=Path.cwd())
 
 
 def _choose(
@@ -150,10 +158,10 @@ def _fit(phase: Phase, chosen: dict[str, Checkpoint], machine: Machine) -> Fit:
     networks = [chosen[role].networks[role] for role in roles if role in chosen[role].networks]
     unmeasured = tuple(role for role in roles if role not in chosen[role].networks)
     dtypes = max(networks, key=lambda network: network.parameters).dtypes if networks else ("",)
-    work = phase.working_bytes
+    work = phase.working(machine.gpu > 0)
     room = machine.gpu - RESERVE - work
     for level in (0, -1):
-        weights = sum(network.memory(level) for network in networks)
+        weights = sum(network.memory_at_once(level) for network in networks)
         if machine.gpu and weights <= room:
             return Fit(phase, "gpu", dtypes[level], weights + work, 0, unmeasured)
         if not machine.gpu and weights + work <= machine.free_ram:

@@ -43,14 +43,22 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Network:
-    """A network in a checkpoint: how many numbers, and the types to hold them in, that of the file first."""
+    """A network in a checkpoint: how many numbers, and the types to hold them in, that of the file first.
+
+    ``largest``: the numbers of the largest of several parts that compute one after the other; None for a single part.
+    """
 
     parameters: int
     dtypes: tuple[str, ...]
+    largest: int | None = None
 
     def memory(self, level: int) -> int:
         """Bytes of the weights in ``dtypes[level]``."""
         return self.parameters * ELEMENT_BYTES[self.dtypes[level]]
+
+    def memory_at_once(self, level: int) -> int:
+        """Bytes of the weights that compute at the same time, in ``dtypes[level]``."""
+        return (self.largest or self.parameters) * ELEMENT_BYTES[self.dtypes[level]]
 
 
 @dataclass(frozen=True)
@@ -146,11 +154,19 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Phase:
-    """Networks that are in memory at the same time, and what their work takes beside the weights."""
+    """Networks that are in memory at the same time, and what their work takes beside the weights.
+
+    ``cpu_working_bytes``: the same without a GPU, where that differs, as it does in float32.
+    """
 
     name: str
     roles: tuple[str, ...]
     working_bytes: int
+    cpu_working_bytes: int | None = None
+
+    def working(self, gpu: bool) -> int:
+        """What the work takes on a GPU or without one."""
+        return self.working_bytes if gpu or self.cpu_working_bytes is None else self.cpu_working_bytes
 
 
 @dataclass(frozen=True)
@@ -223,14 +239,14 @@ def _registry(data: dict[str, Any]) -> Registry:
 
 
 def _stage(id: str, entry: dict[str, Any]) -> Stage:
-    phases = tuple(Phase(p["name"], tuple(p["roles"]), p["working_bytes"]) for p in entry["phases"])
+    phases = tuple(Phase(**phase | {"roles": tuple(phase["roles"])}) for phase in entry["phases"])
     return Stage(id, entry["title"], tuple(entry["required"]), tuple(entry["optional"]), phases, entry.get("note", ""))
 
 
 def _checkpoint(entry: dict[str, Any], licences: Mapping[str, Licence]) -> Checkpoint:
     given = dict(entry)
     lists = {key: tuple(given.pop(key)) for key in ("roles", "stages")}
-    networks = {role: Network(n["parameters"], tuple(n["dtypes"])) for role, n in given.pop("networks").items()}
+    networks = {role: Network(**n | {"dtypes": tuple(n["dtypes"])}) for role, n in given.pop("networks").items()}
     files = tuple(RemoteFile(**file) for file in given.pop("files"))
     licence = licences[given.pop("licence")]
     absent: dict[str, Any] = {"source": None, "directory": None, "about_bytes": None, "note": ""}

@@ -46,17 +46,26 @@ def machine_text(machine: Machine) -> str:
 
 def plan_text(plan: Plan) -> str:
     """The whole plan: what is there, what is missing and where it goes, what fits."""
-    lines = [f"{plan.stage.title} on this machine: {machine_text(plan.machine)}", ""]
+    lines = [
+        f"{plan.stage.title} on this machine: {machine_text(plan.machine)}",
+        f"models/ stands for {plan.models}",
+        "",
+    ]
     if plan.stage.note:
         lines += [plan.stage.note, ""]
     if not any(item.checkpoint.used for item in plan.items if item.required):
         lines += ["No node of this version works on this stage yet.", ""]
+    told: set[str] = set()
     for heading, required in (("Needed", True), ("Optional", False)):
         items = [item for item in plan.items if item.required is required]
-        lines += [heading, *(line for item in items for line in _item_lines(item))] if items else []
+        lines += [heading, *(line for item in items for line in _item_lines(item, told))] if items else []
     lines.append("")
     lines.append("Everything that is needed is there." if plan.ready else f"To download: {_download(plan)}.")
-    lines += ["", "Memory (estimated)", *(_fit_line(fit, plan.machine) for fit in plan.fits)] if plan.fits else []
+    if plan.fits:
+        soon = "" if plan.ready else ", with what is named first"
+        lines += ["", f"Memory (estimated{soon})", *(_fit_line(fit, plan.machine) for fit in plan.fits)]
+    else:
+        lines += ["", "What this stage takes of memory is not known."]
     licences = dict.fromkeys(item.checkpoint.licence for item in plan.items)
     lines += ["", "Licences", *(f"  {licence.name}: {licence.permits}" for licence in licences)]
     return "\n".join(lines)
@@ -69,12 +78,8 @@ def _download(plan: Plan) -> str:
     return f"{size_text(known)}{more}; {size_text(plan.disk)} are free where the models are{short}"
 
 
-def _item_lines(item: Item) -> list[str]:
-    unused = [f"      not counted: {other.path}. {other.checkpoint.note}" for other in item.unused]
-    return _state_lines(item) + unused
-
-
-def _state_lines(item: Item) -> list[str]:
+def _item_lines(item: Item, told: set[str]) -> list[str]:
+    """A checkpoint in a few lines; of alternatives only those in full that are not ``told`` yet."""
     checkpoint, presence = item.checkpoint, item.presence
     roles = ", ".join(REGISTRY.roles[role] for role in item.roles)
     lines = [f"  [{state_text(presence)}] {checkpoint.name}: {roles}"]
@@ -82,15 +87,22 @@ def _state_lines(item: Item) -> list[str]:
         lines.append(f"      {presence.path}")
     if presence.detail:
         lines.append(f"      {presence.detail}")
-    if presence.usable:
-        return lines
-    lines.append(f"      goes to models/{checkpoint.target}, {checkpoint_size(checkpoint)}, from {_origin(checkpoint)}")
-    lines.append(f"      {checkpoint.licence.name}{gate_text(checkpoint)}")
-    if checkpoint.note:
-        lines.append(f"      {checkpoint.note}")
-    if item.alternatives:
-        lines.append(f"      or: {'; '.join(other.name for other in item.alternatives)}")
-    return lines
+    if not presence.usable:
+        lines += _origin_lines("goes to", checkpoint)
+        if checkpoint.note:
+            lines.append(f"      {checkpoint.note}")
+        for other in item.alternatives:
+            again = other.name in told
+            lines += [f"      or {other.name}, as above"] if again else _origin_lines(f"or {other.name}:", other)
+            told.add(other.name)
+    return lines + [f"      not counted: {other.path}. {other.checkpoint.note}" for other in item.unused]
+
+
+def _origin_lines(start: str, checkpoint: Checkpoint) -> list[str]:
+    """Where a checkpoint goes, how large it is, what its licence asks for; and where it comes from."""
+    licence = checkpoint.licence.name + gate_text(checkpoint)
+    where = f"      {start} models/{checkpoint.target}, {checkpoint_size(checkpoint)}, {licence}"
+    return [where, f"          {_origin(checkpoint)}"]
 
 
 def state_text(presence: Presence) -> str:
@@ -140,6 +152,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "stage": plan.stage.id,
         "ready": plan.ready,
+        "models_folder": str(plan.models),
         "machine": vars(plan.machine),
         "free_disk": plan.disk,
         "download_bytes": known,

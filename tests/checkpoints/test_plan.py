@@ -61,7 +61,7 @@ def test_an_empty_machine_is_told_what_to_fetch_and_where_it_goes(tmp_path: Path
     text = plan_text(result)
     for item in result.items:
         assert f"models/{item.checkpoint.target}" in text
-    assert "accept its terms" not in text, "what is recommended should need no account"
+    assert not any(item.checkpoint.gated for item in result.items), "what is recommended should need no account"
     assert "huggingface.co/LTT/Kiss3DGen/resolve/main/rgb_normal.safetensors" in text
     assert "17.2 GB and 1 of unknown size" in text
 
@@ -96,6 +96,57 @@ def test_what_no_node_reads_is_neither_offered_nor_counted(tmp_path: Path, name:
     unused = [entry["name"] for found in plan_json(result)["checkpoints"] for entry in found["unused"]]
     assert unused == [name]
     assert "int8" not in plan_text(make(tmp_path / "elsewhere", machine(), registry, "pixal3d"))
+
+
+def test_pixal3d_is_recommended_as_comfyuis_files_with_all_that_goes_with_them(tmp_path: Path) -> None:
+    result = make(tmp_path, machine(), stage="pixal3d")
+    needed = [item.checkpoint.target for item in result.items if item.required]
+    assert needed == [
+        "diffusion_models/pixal3d_bf16.safetensors",
+        "vae/trellis_2_shape_vae_bf16.safetensors",
+        "vae/trellis_2_texture_vae_bf16.safetensors",
+        "clip_vision/dino_v3_L_naf_fp32.safetensors",
+    ]
+    folder = REGISTRY.named("Pixal3D")
+    report = plan_text(result)
+    assert f"or Pixal3D: models/{folder.target}, 24.0 GB, MIT\n          {folder.page}\n" in report
+    assert report.count(folder.page) == 2, "the folder of one view and that of several views, each once"
+    for item in result.items:
+        for other in item.alternatives:
+            assert f"or {other.name}: models/{other.target}, " in report
+
+
+def test_a_folder_that_is_there_stands_for_all_that_it_holds(tmp_path: Path) -> None:
+    folder = REGISTRY.named("Pixal3D")
+    files = tuple(replace(file, bytes=None, sha256=None) for file in folder.files)
+    for file in files:
+        path = tmp_path / folder.target / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            path.write_text("{}", "utf-8")
+        else:
+            save_file({"w": torch.zeros(1)}, path)
+    entries = tuple(replace(entry, files=files) if entry is folder else entry for entry in REGISTRY.checkpoints)
+    result = make(tmp_path, machine(), replace(REGISTRY, checkpoints=entries), "pixal3d")
+    assert chosen(result)["volume_flows"] == chosen(result)["texture_decoder"] == "Pixal3D"
+
+
+def test_the_models_folder_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = make(Path("models"), machine())
+    assert relative.models == tmp_path / "models" and f"models/ stands for {tmp_path / 'models'}" in plan_text(relative)
+    extra = {"loras": (tmp_path / "more" / "loras",), **model_folders([tmp_path / "models"])}
+    assert plan(STAGE, extra, machine()).models == tmp_path / "models"
+
+
+def test_memory_is_told_before_the_files_are_there(tmp_path: Path) -> None:
+    drawing, decoding = "draw structure, shape and texture", "decode the shape"
+    small, large = (make(tmp_path, machine(gpu), stage="pixal3d") for gpu in (8, 16))
+    assert place_of(small, drawing) == place_of(large, drawing) == ("gpu", "bfloat16")
+    without = make(tmp_path, machine(0, 8), stage="pixal3d")
+    assert place_of(without, drawing) == ("ram", "bfloat16") and place_of(without, decoding)[0] == "none"
+    assert f"  {drawing}: 6.2 GB of RAM" in plan_text(without)
+    assert "not known" in plan_text(make(tmp_path, machine(), stage="pixal3d-d"))
 
 
 def test_a_broken_file_is_named_before_one_that_was_never_there(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bundle3d.pipelines.pixal3d.config import StructureDecoderConfig
-from bundle3d.pipelines.pixal3d.decode import structure_bytes
+from bundle3d.pipelines.checkpoints.registry import REGISTRY
+from bundle3d.pipelines.pixal3d.config import FlowConfig, StructureDecoderConfig, VoxelDecoderConfig
+from bundle3d.pipelines.pixal3d.decode import decoder_bytes, structure_bytes
 from bundle3d.pipelines.pixal3d.feature_upsampler import FeatureUpsampler, UpsamplerConfig, activation_bytes
+from bundle3d.pipelines.pixal3d.sample import activation_bytes as flow_bytes
 from bundle3d.pipelines.pixal3d.structure_decoder import StructureDecoder
 from bundle3d.tests.support.live_bytes import LiveBytes
 
@@ -42,3 +44,18 @@ def test_a_structure_takes_what_is_announced() -> None:
         network(latents)
     announced = structure_bytes(network.config, 16, torch.float32)
     assert live.peak < announced < 4.0 * live.peak
+
+
+@pytest.mark.parametrize(("dtype", "gpu"), [(torch.bfloat16, True), (torch.float32, False)])
+def test_plans_count_on_what_stages_announce_of_a_large_object(dtype: torch.dtype, gpu: bool) -> None:
+    """25,000 voxels in the fine stages, which is near the most that 1024 gives."""
+    announced = {
+        "see the pictures": activation_bytes(UpsamplerConfig(), 1024, 1024, dtype),
+        "draw structure, shape and texture": flow_bytes(FlowConfig(projected_width=2048), 25_000, dtype),
+        "decode the shape": decoder_bytes(VoxelDecoderConfig(), 25_000, dtype),
+        "decode the texture": decoder_bytes(VoxelDecoderConfig(), 25_000, dtype),
+    }
+    phases = {phase.name: phase for phase in REGISTRY.stage("pixal3d").phases}
+    assert phases.keys() == announced.keys()
+    for name, needed in announced.items():
+        assert needed <= phases[name].working(gpu) <= 1.3 * needed, name
