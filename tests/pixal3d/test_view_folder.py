@@ -63,22 +63,61 @@ def test_frames_may_have_angles_of_their_own(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"frames": []}, "1 to 64 views"),
-        ({"frames": [{"file_path": "view_0"}]}, "says otherwise"),
+        ({"frames": None}, "'frames'.* has none; list the views"),
+        ({"frames": ["view_0"]}, "number 1 is 'view_0'"),
         ({"frames": [{"file_path": "../x", "transform_matrix": turned(0)}]}, "points to '../x'"),
         ({"frames": [{"file_path": "c:x", "transform_matrix": turned(0)}]}, "points to 'c:x'"),
         ({"frames": [{"file_path": "absent", "transform_matrix": turned(0)}]}, "no such file"),
-        ({"frames": [{"file_path": "view_0", "transform_matrix": [[1.0]]}]}, "4 x 4 numbers"),
-        ({"camera_angle_x": None}, "says otherwise"),
-        ({"camera_angle_x": 4.0}, "field of view"),
-        ({"mesh_scale": 0}, "positive mesh_scale"),
+        ({"mesh_scale": 0}, "positive mesh_scale in 'views/transforms.json', but got 0"),
         ({"mesh_scale": math.inf}, "positive mesh_scale"),
-        ({"frames": [{"file_path": "view_0", "transform_matrix": [[0.0] * 4] * 4}]}, "remove its scale"),
+        ({"mesh_scale": "large"}, "but got 'large'; write the factor"),
+        ({"mesh_scale": 10**400}, "but got 10{10}.*; write the factor"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(Bundle3DError, match=said) as refusal:
         read_view_folder(write(tmp_path / "views", **changes))
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(refusal.value) and "Error" not in str(refusal.value)
+
+
+def changed(rows: int = 4, scale: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> list[list[float]]:
+    """The first rows of a camera's matrix, whose axes are scaled."""
+    matrix = torch.tensor(turned(30)) * torch.tensor((*scale, 1.0))
+    found: list[list[float]] = matrix[:rows].tolist()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"camera_angle_x": 30.0}, r"in radians.* but got 30\.0; if that is in degrees, write 0\.5236"),
+        ({"camera_angle_x": 4.0}, r"but got 4\.0; if that is in degrees, write 0\.0698"),
+        ({"camera_angle_x": -1}, "in radians, between 0 and pi.* but got -1; write the horizontal field of view"),
+        ({"camera_angle_x": None}, "but got none; write the horizontal field of view in radians"),
+        ({"camera_angle_x": "wide"}, "but got 'wide'; write"),
+        ({"transform_matrix": None}, "4 x 4 numbers.* but got none; write four rows"),
+        ({"transform_matrix": [[1, "a"]]}, "4 x 4 numbers.* but got .*; write four rows"),
+        ({"transform_matrix": 1.0}, "but got a single one; write it"),
+        ({"transform_matrix": changed(rows=3)}, "but got 3 x 4 numbers; add the row 0, 0, 0, 1"),
+        ({"transform_matrix": [[math.nan] * 4] * 4}, "NaN or infinite"),
+        ({"transform_matrix": [list(column) for column in zip(*turned(30))]}, "as the last row .*; transpose it"),
+        ({"transform_matrix": changed(scale=(2, 2, 2))}, "scales by 2; remove its scale: divide its first three"),
+        ({"transform_matrix": changed(scale=(1, 3, 1))}, "columns have lengths of 1, 3, 1; remove its scale"),
+        ({"transform_matrix": [[0.0] * 4] * 4}, "lengths of 0, 0, 0; remove its scale"),
+    ],
+)
+def test_a_camera_that_makes_no_sense_is_refused_and_named(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    folder = write(tmp_path / "views")
+    content = json.loads((folder / NAME).read_text("utf-8"))
+    content["frames"][2] |= changes
+    (folder / NAME).write_text(json.dumps(content), "utf-8")
+    with pytest.raises(Bundle3DError, match=said) as refusal:
+        read_view_folder(folder)
+    message = str(refusal.value)
+    assert "frame 'view_2' in 'views/transforms.json'" in message and message.startswith("Expected ")
+    assert "\n" not in message and "Error" not in message and "[[" not in message.split("but got")[0]
 
 
 def test_a_folder_without_cameras_is_refused(tmp_path: Path) -> None:
