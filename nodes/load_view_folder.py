@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,8 @@ from ..pipelines.errors import Bundle3DError
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.photo.matte import Matte, matte_of_drawing
 from ..pipelines.photo.read_photo import Photo, read_photo
-from ..pipelines.pixal3d.pictured_object import pictured_folder
+from ..pipelines.pixal3d.camera_report import camera_report
+from ..pipelines.pixal3d.pictured_object import PicturedObject, pictured_folder
 from ..pipelines.pixal3d.prepare import LARGEST, is_on_black, not_black
 from ..pipelines.pixal3d.view_folder import NAME, ViewFolder, read_view_folder
 from ..pipelines.progress import Progress
@@ -56,7 +56,9 @@ class Bundle3D_LoadViewFolder(io.ComfyNode):
                 io.Image.Output("image", display_name="image", tooltip="The views as an image batch, on black."),
                 io.Mask.Output("mask", display_name="mask", tooltip="Where the object is: 1 inside, 0 outside."),
                 io.String.Output(
-                    "report", display_name="report", tooltip="Field of view and distance of every camera."
+                    "report",
+                    display_name="report",
+                    tooltip="How far away every camera is and whether it looks at the object, and what seems wrong.",
                 ),
             ],
         )
@@ -88,7 +90,7 @@ class Bundle3D_LoadViewFolder(io.ComfyNode):
             photos = _read(views.files, min(sides))
         mattes = _cut_out(views.files, photos)
         item = pictured_folder(views, [matte.rgb for matte in mattes], [matte.alpha for matte in mattes])
-        images, text = item.pictures.images, _report(views, mattes)
+        images, text = item.pictures.images, _report(views, mattes, item)
         return io.NodeOutput(ObjectBatch((item,)), as_output(images), as_output(item.masks), text, ui={"text": [text]})
 
 
@@ -139,12 +141,10 @@ def _cut_out(files: Sequence[Path], photos: Sequence[Photo]) -> list[Matte]:
     return map_batch(list(zip(files, photos)), cut, [None], "save the views smaller")
 
 
-def _report(views: ViewFolder, mattes: Sequence[Matte]) -> str:
-    side = len(mattes[0].rgb)
+def _report(views: ViewFolder, mattes: Sequence[Matte], item: PicturedObject) -> str:
+    side = item.masks.shape[-1]
     lines = [f"{len(views.files)} view(s) of {side} x {side} pixels, scale of the object {views.mesh_scale:g}"]
-    for file, camera in zip(views.files, views.cameras):
-        distance = float(camera.camera_to_world[:3, 3].norm())
-        lines.append(f"{file.name}: field of view {math.degrees(camera.fov):.2f} degrees, {distance:.3f} away")
+    lines += camera_report(views, item.masks)
     lines += [f"{file.name}: {note}" for file, matte in zip(views.files, mattes) for note in matte.notes]
     return "\n".join(lines)
 

@@ -44,7 +44,8 @@ def test_views_come_with_their_cameras(run: Run, item: PicturedObject, written: 
         torch.testing.assert_close(camera.camera_to_world, own.camera_to_world)
     fov, away = math.degrees(own.fov), float(own.camera_to_world[:3, 3].norm())
     assert report.startswith("4 view(s) of 48 x 48 pixels, scale of the object 1")
-    assert f"3.png: field of view {fov:.2f} degrees, {away:.3f} away" in report
+    assert f"3.png: field of view {fov:.2f} degrees, {away:.3f} sides of the object's cube away, looks at it" in report
+    assert len(report.splitlines()) == 5, "nothing looks wrong"
 
 
 def test_they_drive_the_stages(run: Run, item: PicturedObject, written: Path) -> None:
