@@ -112,8 +112,8 @@ def _scale(content: Mapping[str, Any], source: str) -> float:
     scale = _number(said)
     if not 0.0 < scale < math.inf:
         raise Bundle3DError(
-            f"Expected a positive mesh_scale in {source}, but got {_said(said)}; write the factor by which the object "
-            "was scaled, or leave it out for 1."
+            f"Expected a positive mesh_scale in {source}, but got {_said(said)}; write 1 over the side of the "
+            "object's cube, or leave it out for 1."
         )
     return scale
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,12 @@ from bundle3d.pipelines.pixal3d.view_folder import NAME
 from bundle3d.pipelines.rendering.render_views import render_views
 from bundle3d.pipelines.views.masks import unmix_white
 from bundle3d.pipelines.views.rig import named_rig
+from bundle3d.pipelines.volumes.projection import grid_points, rig_cameras
 from bundle3d.tests.support.tiny_pixal3d import full_models
 from bundle3d.tests.support.view_folder import picture, pictured_sphere, save_view_folder, sphere
+from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., Any]
 
 
@@ -144,6 +149,42 @@ def test_views_on_a_plain_background_are_cut_out(
     torch.testing.assert_close(image[1], truth, atol=0.15, rtol=0)  # nowhere a rim of the background's colour
     assert bool((image[1][mask[1] == 0] == 0).all()) and torch.equal(image[0], item.pictures.images[0])
     assert "1.png: Cut out by the background's colour, #" in report and "0.png: Cut" not in report
+
+
+@pytest.mark.parametrize("page", ["Bundle3D_LoadViewFolder.md", "Bundle3D_LoadViewFolder/zh.md"])
+def test_the_example_of_the_help_has_the_cameras_of_bundles(page: str, run: Run, folders: Path) -> None:
+    text = (ROOT / "web" / "docs" / page).read_text("utf-8")
+    [example] = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    folder = folders / "input" / "my object"
+    folder.mkdir()
+    (folder / NAME).write_text(example, "utf-8")
+    with Image.open(ROOT / "workflows" / "inputs" / "bundle3d_views.png") as quarters:
+        quarters.crop((0, 0, 512, 512)).save(folder / "front.png")
+        quarters.crop((512, 0, 1024, 512)).save(folder / "left.png")
+    pictures, _, _, report = run("Bundle3D_LoadViewFolder", folder="my object").args
+    rig = named_rig("kiss3dgen")
+    for camera, own in zip(pictures.items[0].pictures.cameras, rig_cameras(rig)[:2], strict=True):
+        assert camera.fov == pytest.approx(own.fov, abs=1e-6)
+        torch.testing.assert_close(camera.camera_to_world, own.camera_to_world, atol=1e-6, rtol=0)
+    cut = "Cut out by the background's colour, #ffffff."
+    away = "field of view 30.00 degrees, 2.250 sides of the object's cube away, looks at it"
+    names = ("front.png", "left.png")
+    assert report.splitlines()[1:] == [f"{name}: {line}" for line in (away, cut) for name in names]
+
+
+def test_a_scale_of_a_half_takes_cameras_around_an_object_twice_as_large(run: Run, written: Path) -> None:
+    content = json.loads((written / NAME).read_text("utf-8"))
+    plain = run("Bundle3D_LoadViewFolder", folder="views/sphere")[0].items[0].pictures
+    for frame in content["frames"]:
+        for row in frame["transform_matrix"][:3]:
+            row[3] *= 2.0
+    (written / NAME).write_text(json.dumps(content | {"mesh_scale": 0.5}), "utf-8")
+    pictures, _, _, report = run("Bundle3D_LoadViewFolder", folder="views/sphere").args
+    scaled = pictures.items[0].pictures
+    assert scaled.mesh_scale == 0.5 and "2.250 sides of the object's cube away" in report
+    for camera, own in zip(scaled.cameras, plain.cameras):
+        places = camera.project(grid_points(4, scaled.mesh_scale)), own.project(grid_points(4))
+        torch.testing.assert_close(*places, atol=1e-5, rtol=0)
 
 
 def test_views_that_cannot_be_cut_out_are_named(run: Run, written: Path) -> None:

@@ -70,8 +70,8 @@ def test_frames_may_have_angles_of_their_own(tmp_path: Path) -> None:
         ({"frames": [{"file_path": "absent", "transform_matrix": turned(0)}]}, "no such file"),
         ({"mesh_scale": 0}, "positive mesh_scale in 'views/transforms.json', but got 0"),
         ({"mesh_scale": math.inf}, "positive mesh_scale"),
-        ({"mesh_scale": "large"}, "but got 'large'; write the factor"),
-        ({"mesh_scale": 10**400}, "but got 10{10}.*; write the factor"),
+        ({"mesh_scale": "large"}, "but got 'large'; write 1 over the side"),
+        ({"mesh_scale": 10**400}, "but got 10{10}.*; write 1 over the side"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: dict[str, object], said: str) -> None:
