@@ -1,4 +1,4 @@
-"""``python bootstrap.py demo`` (or test, or setup): see bootstrap_steps.py.
+"""``python bootstrap.py demo`` (or comfy, test, setup): see bootstrap_steps.py.
 
 Every Python can read this file, so that one that is too old says so.
 """

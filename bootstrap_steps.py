@@ -1,4 +1,4 @@
-"""Sets up everything on a fresh machine and runs the main jobs: ``python bootstrap.py demo`` (or test, or setup).
+"""Sets up everything on a fresh machine and runs the main jobs: ``python bootstrap.py demo`` (or comfy, test, setup).
 
 Works on Linux, macOS and Windows. Everything lands in this folder: the environment in .venv, ComfyUI in .comfyui,
 downloads and tools in .cache. Every step is skipped where its result is there, so a call that broke off is simply
@@ -365,6 +365,14 @@ def demo(comfyui: Path, workflow: Path, prompt: str | None) -> int:
     return 0
 
 
+def comfy(comfyui: Path) -> int:
+    """ComfyUI with this pack for the browser, until Ctrl-C."""
+    try:
+        return call([PYTHON, "-m", "bundle3d.pipelines.runner", "serve"], COMFYUI_PATH=str(comfyui))
+    except KeyboardInterrupt:
+        return 0  # which is how it is to end
+
+
 def results_folder(workflow: Path, prompt: str | None) -> Path:
     """Where demo puts its results: every prompt has a folder of its own, so that none replaces those of another."""
     name = workflow.stem if prompt is None else f"{workflow.stem} {prompt}"
@@ -404,7 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="bootstrap.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=["setup", "demo", "test"])
+    parser.add_argument("command", choices=["setup", "demo", "comfy", "test"])
     parser.add_argument(
         "workflow", nargs="?", default=MAIN_WORKFLOW, help=f"what demo runs; {MAIN_WORKFLOW!r} unless named"
     )
@@ -416,6 +424,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "setup":
             say(f"ready; ComfyUI lies in {comfyui}")
             return 0
+        if options.command == "comfy":
+            return comfy(comfyui)
         return demo(comfyui, workflow, options.prompt) if options.command == "demo" else test(comfyui)
     except SetupError as error:
         print(f"bundle3d: {error}", file=sys.stderr)

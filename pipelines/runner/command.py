@@ -1,4 +1,4 @@
-"""The command line: ``bundle3d run WORKFLOW --set "Node title.input=value" --out DIR`` and ``models``, ``train``."""
+"""The command line: ``bundle3d run WORKFLOW --set "Node title.input=value" --out DIR``; ``serve`` and others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..checkpoints import command as checkpoints
 from ..comfyui_folder import PACK
 from ..errors import Bundle3DError
 from ..training import command as training
+from . import serve as serving
 from .check_settings import check_settings
 from .client import CancelledError, GraphError, TransportError
 from .graph import read_graph
@@ -55,6 +56,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--server", type=with_scheme,
         help="a running ComfyUI such as http://127.0.0.1:8188; without it one is started and stopped again",
     )  # fmt: skip
+    serve = commands.add_parser("serve", help="start ComfyUI with this pack for the browser, until Ctrl+C")
+    serving.add_arguments(serve)
     models = commands.add_parser(
         "models", help="say which model files are there, which are missing, and what fits",
         epilog=checkpoints.EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -105,11 +108,15 @@ def check_out(out: Path) -> None:
         raise Bundle3DError(f"--out should name a folder for the results, but {there} {what}; name another.")
 
 
+def end_as_by_ctrl_c() -> None:
+    """Makes this process, told to end, end as by Ctrl-C: ComfyUI and the job would go on without it."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+
+
 def run(workflow: Path, settings: dict[str, str], out: Path, server: str | None) -> dict[str, Any]:
     """Runs a workflow on the server, or on one started for it; see :func:`run_workflow`."""
-    if threading.current_thread() is threading.main_thread():
-        # Who is told to end ends as by Ctrl-C: ComfyUI and the job would go on without it.
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    end_as_by_ctrl_c()
     workflow = find_workflow(workflow)
     check_out(out)
     if server is not None:
@@ -141,6 +148,10 @@ def dispatch(options: argparse.Namespace) -> int:
             return checkpoints.models(options.stage, options.models_dir, options.verify, options.json)
         if options.command == "train":
             return training.train(options)
+        if options.command == "serve":
+            end_as_by_ctrl_c()
+            serving.serve(options.home, options.port)
+            return 0
         result = run(options.workflow, options.settings, options.out, options.server)
     except GraphError as error:
         return fail(error, 1)

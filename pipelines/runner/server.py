@@ -48,7 +48,7 @@ class ComfyServer:
     unless ``only_this_pack``, the other custom nodes of the ComfyUI folder are shown in it by links.
 
     comfyui: ComfyUI folder; the default is :func:`find_comfyui`. arguments: more ComfyUI command line arguments.
-    diffusers: one more folder of diffusers pipelines.
+    diffusers: one more folder of diffusers pipelines. port: a free one unless given.
     home: where to keep the folders instead of a temporary folder; it is then left in place.
     Raises Bundle3DError, with the last lines of the log, where ComfyUI does not come up within ``timeout`` seconds.
     """
@@ -61,6 +61,7 @@ class ComfyServer:
         arguments: Iterable[str] = (),
         only_this_pack: bool = False,
         diffusers: Path | None = None,
+        port: int | None = None,
         timeout: float = 300.0,
     ) -> None:
         self.comfyui = comfyui or find_comfyui()
@@ -70,7 +71,7 @@ class ComfyServer:
         self.timeout = timeout
         self.keep_home = home is not None
         self.home = home or Path(tempfile.mkdtemp(prefix="bundle3d-"))
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -188,6 +188,21 @@ def test_a_prompt_reaches_the_workflow(bootstrap: ModuleType, tmp_path: Path, mo
     assert called[0][-2:] == ["--set", "Prompt.text=a blue cube"]
 
 
+def test_comfy_serves_until_ctrl_c(bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[list[str], dict[str, str]]] = []
+
+    def interrupted(command: list[str], **environment: str) -> int:
+        called.append(([str(word) for word in command], environment))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bootstrap, "set_up", lambda: tmp_path)
+    monkeypatch.setattr(bootstrap, "call", interrupted)
+    assert bootstrap.main(["comfy"]) == 0
+    ((command, environment),) = called
+    assert command[1:] == ["-m", "bundle3d.pipelines.runner", "serve"]
+    assert environment == {"COMFYUI_PATH": str(tmp_path)}
+
+
 def test_results_of_one_prompt_stay_when_another_is_drawn(bootstrap: ModuleType) -> None:
     prompts = (None, "a blue cube", "A red / blue: cube?", "x" * 300)
     folders = [bootstrap.results_folder(WORKFLOW, prompt) for prompt in prompts]
