@@ -55,6 +55,7 @@ if not hasattr(torch.ops.torchvision, "nms"):
 '''
 GLTF_VALIDATOR = "gltf-validator@2.0.0-dev.3.10"
 MAIN_WORKFLOW = "Text to 3D"
+FILE_INPUTS = {"image": "a picture", "model_file": "a mesh file"}  # what a recipe without a prompt starts from
 OFFLINE = re.compile(
     r"NewConnectionError|NameResolutionError|name resolution|Temporary failure|ConnectTimeout|ReadTimeout|ProxyError"
     r"|Connection (refused|reset|aborted|broken)|Network is unreachable|No route to host|IncompleteRead"
@@ -344,6 +345,24 @@ def find_workflow(name: str) -> Path:
     raise SetupError(f"expected the name of a shipped workflow, but got {name!r}; choose one of {known}")
 
 
+def check_prompt(workflow: Path) -> None:
+    """Raises SetupError, with what it takes instead, where a shipped workflow takes no prompt."""
+    nodes = json.loads((ROOT / "workflows" / "api" / workflow.name).read_text(encoding="utf-8")).values()
+    if any(node["_meta"]["title"] == "Prompt" and "text" in node["inputs"] for node in nodes):
+        return
+    name, title = next(
+        (name, node["_meta"]["title"])
+        for node in nodes
+        for name in FILE_INPUTS
+        if isinstance(node["inputs"].get(name), str)
+    )
+    raise SetupError(
+        f"{workflow.stem!r} takes no prompt, it takes {FILE_INPUTS[name]}: leave the prompt out to see it with its "
+        f'example, or give your own file with `bundle3d run "{workflow.stem}" --set "{title}.{name}=FILE" '
+        "--out results`."
+    )
+
+
 def demo(comfyui: Path, workflow: Path, prompt: str | None) -> int:
     """Runs a workflow as it is shipped, or of another prompt, and says where the meshes and pictures lie."""
     say(f"running the workflow {workflow.stem!r}")
@@ -420,6 +439,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         workflow = find_workflow(options.workflow)
+        if options.prompt is not None:
+            check_prompt(workflow)
         comfyui = set_up()
         if options.command == "setup":
             say(f"ready; ComfyUI lies in {comfyui}")

@@ -188,6 +188,31 @@ def test_a_prompt_reaches_the_workflow(bootstrap: ModuleType, tmp_path: Path, mo
     assert called[0][-2:] == ["--set", "Prompt.text=a blue cube"]
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "workflows").glob("*.json")))
+def test_a_prompt_for_a_recipe_without_one_is_refused_before_anything_starts(
+    bootstrap: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    takes = {
+        "Bundle image to mesh": ("a picture", "Bundle image.image"),
+        "Image to 3D (Pixal3D)": ("a picture", "Load photo.image"),
+        "Mesh to bundle and back": ("a mesh file", "Mesh file.model_file"),
+        "Multi-view images to 3D": ("a picture", "Multi-view image.image"),
+        "Multi-view to 3D (Pixal3D)": ("a picture", "Multi-view image.image"),
+    }.get(name)
+    started: list[Path] = []
+    monkeypatch.setattr(bootstrap, "set_up", lambda: started.append(tmp_path) or tmp_path)
+    monkeypatch.setattr(bootstrap, "call", lambda command, **_: 7)
+    assert bootstrap.main(["demo", name, "--prompt", "a cube"]) == (1 if takes else 7)
+    assert bool(started) == (takes is None)
+    if takes:
+        said = capsys.readouterr().err
+        assert f"'{name}' takes no prompt, it takes {takes[0]}: " in said and f'--set "{takes[1]}=FILE"' in said
+
+
 def test_comfy_serves_until_ctrl_c(bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[list[str], dict[str, str]]] = []
 
