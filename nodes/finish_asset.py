@@ -10,7 +10,8 @@ from comfy_api.latest import io
 from ..pipelines.kernels import one_torch_thread
 from ..pipelines.meshes.harmonic_fill import joined_at_seams
 from ..pipelines.meshes.mesh import Mesh
-from ..pipelines.meshes.topology import is_watertight
+from ..pipelines.meshes.thickness import mean_thickness
+from ..pipelines.meshes.topology import components, is_watertight
 from ..pipelines.pixal3d.finish.asset import finish_asset
 from ..pipelines.pixal3d.finish.options import ALPHA_MODES, FRONTS, SURFACES, UP_AXES, FinishOptions
 from ..pipelines.pixal3d.pictured_object import PicturedObject, asset_alignment, placed_asset
@@ -25,6 +26,7 @@ from .sockets import ViewBatch, mesh_outputs
 NO_TEXTURE = "none"
 TEXTURES = (NO_TEXTURE, "512", "1024", "2048", "4096", "8192")
 LEAST_TEXTURE = 256
+HOLLOW = 2.0  # cells, of walls between an outside and another that should be an inside
 
 
 class Bundle3D_FinishAsset(io.ComfyNode):
@@ -191,7 +193,8 @@ def finished(
         chosen = replace(options, texture=texture)
         outline = None if item is None else item.outline()
         mesh = finish_asset(decoded.grid, decoded.material, chosen, progress, outline)
-        lines = [*_figures(mesh), *lowered("texture", options.texture, texture)]
+        cells = (chosen.remesh or decoded.grid.resolution) / chosen.size if chosen.surface == "watertight" else None
+        lines = [*_figures(mesh, cells), *lowered("texture", options.texture, texture)]
         if item is None:
             return mesh, "\n".join(lines)
         lines.append(f"First picture: outline overlap {asset_alignment(mesh, item, chosen).silhouette_iou:.4f}")
@@ -206,13 +209,23 @@ def finish_output(results: list[tuple[Mesh, str]], *more: Any) -> io.NodeOutput:
     return io.NodeOutput(*interop.emit([mesh for mesh, _ in results]), *more, text, ui={"text": [text]})
 
 
-def _figures(mesh: Mesh) -> list[str]:
-    closed = is_watertight(joined_at_seams(mesh)[0].faces)
+def _figures(mesh: Mesh, cells: float | None) -> list[str]:
+    """What there is of the asset ``mesh``, and whether it is hollow, if it was closed in ``cells`` to a unit."""
+    whole = joined_at_seams(mesh)[0]
+    closed, parts = is_watertight(whole.faces), int(components(whole.faces, len(whole.vertices)).max()) + 1
     figures = f"{len(mesh.faces):,} faces, {len(mesh.vertices):,} vertices, {'' if closed else 'not '}watertight"
+    if parts > 1:
+        figures += f", {parts} parts"
+    lines = [figures]
+    if cells is not None and (thickness := mean_thickness(whole) * cells) < HOLLOW:
+        lines.append(
+            f"Its walls are only {thickness:.1f} cells thick on average: if the object is solid, the outside reaches "
+            "in through holes of what was drawn; try another seed, or fewer cells in remesh."
+        )
     if not mesh.materials or mesh.materials[0].base_color_texture is None:
-        return [figures, "No texture"]
+        return [*lines, "No texture"]
     height, width = mesh.materials[0].base_color_texture.shape[:2]
-    return [figures, f"Textures of {width} x {height} pixels"]
+    return [*lines, f"Textures of {width} x {height} pixels"]
 
 
 NODES = [Bundle3D_FinishAsset]

@@ -12,12 +12,16 @@ import torch
 
 from ..errors import Bundle3DError
 from ..meshes.mesh import Mesh
+from ..meshes.thickness import mean_thickness
 from ..meshes.triangle_tree import TriangleTree
 from ..progress import Progress, Stage, silent
 from .outer_parts import hollow_parts, outer_parts
 from .sparse_surface_nets import DistanceField, sparse_surface_nets
 
 MARGIN = 2.0  # cells around what the surface can reach
+COARSE = 3.0  # cells of the lattice on which hollows are found, at most
+THIN = 3.0  # cells; what is thinner on average is no solid but a shell with holes, or a sheet
+WIDER = 1.5  # from one attempt to seal a shell to the next
 SEALED, SURFACED, TRIMMED, STEPS = 15, 85, 92, 100  # steps of the progress
 
 
@@ -25,8 +29,9 @@ SEALED, SURFACED, TRIMMED, STEPS = 15, 85, 92, 100  # steps of the progress
 class ShellOptions:
     """``band``: distance of the shell from the surface in cells. ``outer_only``: keep only what can be seen from
     outside, so that a closed surface gives one shell, not two. ``seal``: then, openings up to twice this many cells
-    wide count as closed, so that a leaky surface gives one shell, too; 0 closes none beyond the band. ``project_back``:
-    which share of the way to the original surface the vertices go.
+    wide count as closed, so that a leaky surface gives one shell, too; 0 closes none beyond the band. ``widest_seal``:
+    how far that goes where the outside still reaches in, so that all that is left is thin. ``project_back``: which
+    share of the way to the original surface the vertices go.
 
     The defaults are the released behaviour. Raises Bundle3DError for values out of range.
     """
@@ -34,12 +39,14 @@ class ShellOptions:
     band: float = 1.0
     outer_only: bool = False
     seal: float = 0.0
+    widest_seal: float = 0.0
     project_back: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high, advice in (
             ("band", 0.5, 8.0, "1 is what the models were released with"),
             ("seal", 0.0, 64.0, "3 closes what decoders leave open"),
+            ("widest_seal", 0.0, 64.0, "12 closes holes of one or two voxels of latents"),
             ("project_back", 0.0, 1.0, "0.9 undoes the inflation"),
         ):
             if not low <= getattr(self, name) <= high:
@@ -62,14 +69,27 @@ def offset_shell(
     surface in cells. ``progress`` may cancel between chunks. Raises Bundle3DError for more than 4096 cells a side.
     """
     radius = options.band * cell
-    field: DistanceField = _around(tree, radius)
+    around: DistanceField = _around(tree, radius)
+    field = around
     if options.seal > options.band:
-        field = _sealed(tree, field, options.seal * cell, cell, Stage(progress, 0, SEALED, STEPS))
-    low, high = tree.low[1], tree.high[1]
-    reach = radius + MARGIN * cell
-    shell = sparse_surface_nets(field, low - reach, high + reach, cell, Stage(progress, SEALED, SURFACED, STEPS))
-    if options.outer_only:
-        shell = outer_parts(shell)
+        field = _sealed(tree, around, options.seal * cell, cell, Stage(progress, 0, SEALED, STEPS))
+
+    def surfaced(field: DistanceField, watched: Progress) -> Mesh:
+        reach = radius + MARGIN * cell
+        shell = sparse_surface_nets(field, tree.low[1] - reach, tree.high[1] + reach, cell, watched)
+        return outer_parts(shell) if options.outer_only else shell
+
+    shell = surfaced(field, Stage(progress, SEALED, SURFACED, STEPS))
+    still = Stage(progress, SURFACED, SURFACED, STEPS)
+    if options.seal and mean_thickness(shell) < THIN * cell:
+        seal = WIDER * options.seal
+        while seal <= options.widest_seal:
+            field = _sealed(tree, around, seal * cell, cell, still)
+            wider = shell if field is around else surfaced(field, still)
+            if mean_thickness(wider) >= THIN * cell:
+                shell = wider
+                break
+            seal *= WIDER
     progress(TRIMMED, STEPS)
     if options.project_back:
         shell = _projected(shell, tree, radius, options.project_back, Stage(progress, TRIMMED, STEPS, STEPS))
@@ -89,7 +109,7 @@ def _sealed(tree: TriangleTree, field: DistanceField, seal: float, cell: float, 
     """
     reach = seal + MARGIN * cell
     shell = sparse_surface_nets(
-        _around(tree, seal), tree.low[1] - reach, tree.high[1] + reach, max(cell, seal), progress
+        _around(tree, seal), tree.low[1] - reach, tree.high[1] + reach, max(cell, min(seal, COARSE * cell)), progress
     )
     hollows = hollow_parts(shell)
     if hollows.faces.shape[0] == 0:

@@ -66,6 +66,22 @@ def same(first: Any, second: Any) -> bool:
     return torch.equal(first.grid.offsets, second.grid.offsets) and torch.equal(first.material, second.material)
 
 
+def test_the_report_tells_shells_from_solids(
+    run: Run, models: Pixal3DModels, photo: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundle3d.nodes import finish_asset
+    from bundle3d.tests.meshes.shapes import box, merge
+
+    voxels = run("Bundle3D_Pixal3DImageTo3D", models=models, image=photo, **SMALL)[2]
+    sheets = merge(box((1.0, 1.0, 0.01)), box((1.0, 1.0, 0.01), (0.0, 0.0, 0.5)))
+    for made, said, silent in ((sheets, "watertight, 2 parts\nIts walls are only 0.3 cells", ""), (box(), "", "walls")):
+        monkeypatch.setattr(finish_asset, "finish_asset", lambda *_, made=made: made)
+        report = run("Bundle3D_FinishAsset", voxels=voxels, **SMALL)[2]
+        assert said in report and (not silent or silent not in report)
+    report = run("Bundle3D_FinishAsset", voxels=voxels, **{**SMALL, "surface": "released"})[2]
+    assert "walls" not in report
+
+
 def test_one_node_makes_what_the_stages_make(
     run: Run, models: Pixal3DModels, photo: torch.Tensor, pictures: Any
 ) -> None:

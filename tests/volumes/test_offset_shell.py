@@ -6,6 +6,7 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh
+from bundle3d.pipelines.meshes.thickness import mean_thickness
 from bundle3d.pipelines.meshes.topology import components, euler_characteristic
 from bundle3d.pipelines.meshes.triangle_tree import TriangleTree
 from bundle3d.pipelines.volumes.offset_shell import ShellOptions, offset_shell
@@ -106,6 +107,20 @@ def test_an_opening_is_sealed_up_to_the_chosen_size_only() -> None:
     assert signed_volume(*mesh_parts(too_wide)) < 0.5 * 4 / 3 * math.pi * 0.4**3
 
 
+def test_a_shell_that_the_outside_reaches_into_is_sealed_wider() -> None:
+    leaky = leaky_ball(6.5 * CELL)
+    assert mean_thickness(shell(leaky, outer_only=True, seal=3.0)) < 3 * CELL
+    sealed = shell(leaky, outer_only=True, seal=3.0, widest_seal=12.0, project_back=0.9)
+    assert parts(sealed) == 1
+    assert signed_volume(*mesh_parts(sealed)) == pytest.approx(4 / 3 * math.pi * 0.4**3, rel=0.05)
+
+
+def test_what_no_seal_makes_solid_stays_as_it_was() -> None:
+    bowl = leaky_ball(14 * CELL)
+    narrow, wide = (shell(bowl, outer_only=True, seal=3.0, widest_seal=widest) for widest in (0.0, 7.0))
+    assert torch.equal(narrow.vertices, wide.vertices) and torch.equal(narrow.faces, wide.faces)
+
+
 def mesh_parts(mesh: Mesh) -> tuple[torch.Tensor, torch.Tensor]:
     return mesh.vertices, mesh.faces
 
@@ -166,7 +181,9 @@ def test_a_remesh_can_be_cancelled() -> None:
     assert calls == 3
 
 
-@pytest.mark.parametrize("change", [{"band": 0.1}, {"seal": -1.0}, {"project_back": 1.5}, {"seal": 3.0}])
+@pytest.mark.parametrize(
+    "change", [{"band": 0.1}, {"seal": -1.0}, {"project_back": 1.5}, {"seal": 3.0}, {"widest_seal": 65.0}]
+)
 def test_options_out_of_range_are_refused(change: dict[str, float]) -> None:
     with pytest.raises(Bundle3DError, match="Expected"):
         ShellOptions(**change)  # type: ignore[arg-type]

@@ -113,7 +113,7 @@ def _without_crumbs(mesh: Mesh, smallest: float) -> Mesh:
         return mesh
     low, high = mesh.bounds
     share = smallest / float((high - low).double().norm())
-    return repair(mesh, RepairOptions(weld=0.0, debris=share, largest_hole=0.0, orient=False))
+    return repair(mesh, RepairOptions(weld=0.0, debris=share, orient=False))
 
 
 def _surface(decoded: Mesh, tree: TriangleTree, resolution: int, options: FinishOptions, progress: Progress) -> Mesh:

@@ -20,9 +20,10 @@ class FinishOptions:
     "released" is what the published system makes, a double shell a voxel away; "raw" repairs the decoded surface.
 
     ``remesh``: cells along the model's cube for the first two, 0: as many as voxels. ``seal``: openings up to twice
-    this many cells wide are closed in a watertight surface. ``project_back``: which share of the way back to the
-    decoded surface its vertices go; thin sheets keep the rest as thickness. ``largest_hole``: holes with a shorter
-    rim, in sides of the cube, are filled first.
+    this many cells wide are closed in a watertight surface, and wider ones up to ``widest_seal`` where the outside
+    still reaches in and leaves nothing but a thin shell. ``project_back``: which share of the way back to the decoded
+    surface its vertices go; thin sheets keep the rest as thickness. ``largest_hole``: holes with a shorter rim, in
+    sides of the cube, are filled first.
 
     ``faces``: about how many the asset has at most, 0: as many as there are. ``texture``: side of the textures in
     texels, 0 for none. ``padding``: texels between charts. ``alpha_mode`` as in glTF; alpha is stored in every case.
@@ -38,6 +39,7 @@ class FinishOptions:
     surface: str = "watertight"
     remesh: int = 0
     seal: float = 3.0
+    widest_seal: float = 12.0
     project_back: float = 0.9
     largest_hole: float = 0.03
     faces: int = 200_000
@@ -85,5 +87,7 @@ class FinishOptions:
     def shell(self) -> ShellOptions:
         """The remesh of these options. Raises Bundle3DError for values out of range."""
         if self.surface == "watertight":
-            return ShellOptions(outer_only=True, seal=self.seal, project_back=self.project_back)
+            return ShellOptions(
+                outer_only=True, seal=self.seal, widest_seal=self.widest_seal, project_back=self.project_back
+            )
         return ShellOptions()

@@ -7,16 +7,18 @@ import pytest
 import torch
 from bundle3d.pipelines.errors import Bundle3DError
 from bundle3d.pipelines.meshes.mesh import Mesh, uv_of
+from bundle3d.pipelines.meshes.topology import is_watertight
 from bundle3d.pipelines.meshes.weld import first_of_each, position_ids
 from bundle3d.pipelines.meshes.write import write_mesh
 from bundle3d.pipelines.metrics.report import mesh_report
-from bundle3d.pipelines.pixal3d.finish.asset import decoded_surface, finish_asset
+from bundle3d.pipelines.pixal3d.finish.asset import _without_crumbs, decoded_surface, finish_asset
 from bundle3d.pipelines.pixal3d.finish.options import FinishOptions
 from bundle3d.pipelines.pixal3d.finish.outline import Outline
 from bundle3d.pipelines.pixal3d.finish.placement import placement
 from bundle3d.pipelines.texturing.texel_map import rasterise_uv
 from bundle3d.pipelines.volumes.dual_grid import DualGrid
 from bundle3d.pipelines.volumes.projection import front_camera
+from bundle3d.tests.meshes.shapes import box, merge
 from bundle3d.tests.pixal3d.finish.decoded_objects import decoded, material_at, solid
 from bundle3d.tests.support.gltf import GltfValidate
 from bundle3d.tests.volumes.fields import signed_volume
@@ -110,6 +112,13 @@ def test_a_sieve_of_small_holes_becomes_watertight() -> None:
     assert report.watertight and report.components == 1 and report.inner_shells == 0
     truth = solid("ball")
     assert report.volume == pytest.approx(signed_volume(truth.vertices, truth.faces), rel=0.03)
+
+
+def test_parts_that_lie_face_to_face_stay_closed_where_crumbs_go() -> None:
+    one = box((0.4, 0.4, 0.4), (-0.2, 0.0, 0.0))
+    other = box((0.4, 0.4, 0.4), (0.2, 0.0, 0.0))
+    kept = _without_crumbs(merge(one, other, box((0.01, 0.01, 0.01), (0.0, 0.4, 0.0))), 0.05)
+    assert is_watertight(kept.faces) and float(kept.vertices.abs().max()) < 0.41
 
 
 def test_specks_are_left_out_of_a_watertight_asset() -> None:
