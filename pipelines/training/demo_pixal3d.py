@@ -64,7 +64,7 @@ class Pixal3DDemoOptions:
     objects: int = 1200
     structure_decoder_steps: int = structure_autoencoder.OPTIONS.steps
     picture_steps: int = picture_features.OPTIONS.steps
-    structure_steps: int = 5000
+    structure_steps: int = 12000
     shape_decoder_steps: int = voxel_autoencoder.SHAPE_OPTIONS.steps
     shape_steps: int = 7000
     texture_decoder_steps: int = voxel_autoencoder.TEXTURE_OPTIONS.steps

@@ -52,7 +52,7 @@ TEXTURE_DECODER = VoxelDecoderConfig(
     latent_channels=LATENTS, out_channels=6, channels=(16, 16, 16, 8), blocks=(1, 0, 0, 0), subdivides=False
 )
 SAMPLINGS = {
-    "structure": replace(STRUCTURE, guidance=3.0),
+    "structure": replace(STRUCTURE, guidance=2.0, rescale=0.0),
     "shape": replace(SHAPE, guidance=3.0),
     "texture": TEXTURE,
 }
