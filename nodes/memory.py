@@ -88,21 +88,18 @@ def hold_text_encoder(module: Any) -> Holder:
     return Holder(module, device, model_management.text_encoder_offload_device(), dtype)
 
 
-def hold_vae(module: Any) -> Holder:
-    """An autoencoder, in the precision that ComfyUI and its user choose for it."""
+def hold_vae(module: Any, *, allowed: tuple[torch.dtype, ...] = OUT_OF_RANGE_IN_HALF) -> Holder:
+    """An autoencoder, in the precision that ComfyUI and its user choose for it, of ``allowed`` the first that suits."""
     device = model_management.vae_device()
-    dtype = model_management.vae_dtype(device, list(OUT_OF_RANGE_IN_HALF))
+    dtype = model_management.vae_dtype(device, list(allowed))
     return Holder(module, device, model_management.vae_offload_device(), dtype)
 
 
 def hold_voxel_decoder(module: Any) -> Holder:
     """A decoder that says which voxels there are: as an autoencoder, but in float32 if it is stored so, and in float16
     rather than bfloat16, whose rounding adds and loses voxels."""
-    device = model_management.vae_device()
-    stored = main_dtype(module.parameters())
-    allowed = [torch.float32] if stored == torch.float32 else [torch.float16, *OUT_OF_RANGE_IN_HALF]
-    dtype = model_management.vae_dtype(device, allowed)
-    return Holder(module, device, model_management.vae_offload_device(), dtype)
+    exact = main_dtype(module.parameters()) == torch.float32
+    return hold_vae(module, allowed=(torch.float32,) if exact else (torch.float16, *OUT_OF_RANGE_IN_HALF))
 
 
 def compute_dtype(module: nn.Module, device: torch.device, supported: tuple[torch.dtype, ...]) -> torch.dtype:

@@ -82,3 +82,12 @@ def test_the_scale_of_a_scaled_file_is_kept() -> None:
         result = ready(torch.eye(4))
     assert module[0].weight.dtype == FP8
     assert torch.allclose(result, weight.T, atol=0.05)
+
+
+@pytest.mark.usefixtures("extension", "card")
+@pytest.mark.parametrize(("stored", "expected"), [(FULL, FULL), (BRAIN, HALF), (HALF, HALF)])
+def test_decoders_of_voxels_are_no_rougher_than_they_need_be(stored: torch.dtype, expected: torch.dtype) -> None:
+    from bundle3d.nodes.memory import hold_vae, hold_voxel_decoder
+
+    assert hold_voxel_decoder(nn.Sequential(nn.Linear(2, 8).to(stored))).compute_dtype == expected
+    assert hold_vae(nn.Sequential(nn.Linear(2, 8).to(stored))).compute_dtype == BRAIN
